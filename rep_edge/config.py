@@ -1,0 +1,177 @@
+"""What a run is made of: structs read from one YAML file, each field with its unit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from rep_edge.errors import InputError
+from rep_edge.signals import WindowSpec
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all sections: immutable, named fields, unknown keys refused."""
+
+
+class SimulatedData(Section, tag_field="source", tag="simulated"):
+    """The simulated vehicles and walkers of `rep_edge.data.simulated`.
+
+    runs_per_class: independent runs (site, distance, speed, wind, gains) drawn for each class, over all splits.
+    windows_per_run: windows cut from one run, without overlap.
+    seed: seed of the whole data set.
+    """
+
+    runs_per_class: int = 60
+    windows_per_run: int = 14
+    seed: int = 0
+
+
+class RecordingsData(Section, tag_field="source", tag="recordings"):
+    """A folder of one's own recordings (`rep_edge.data.recordings`).
+
+    root: folder with one sub-folder per modality and labels.csv.
+    """
+
+    root: str
+
+
+class ModData(Section, tag_field="source", tag="mod"):
+    """FOCAL's MOD as it lies on disk (`rep_edge.data.mod`).
+
+    root: folder of the raw runs or of the preprocessed windows (decided by what it holds).
+    split: "run" keeps a run on one side; "published" uses the index files, in which neighbours stand on both sides.
+    trim_s: per "<folder>/<node>", seconds to cut at start and end of a raw run.
+    """
+
+    root: str
+    split: Literal["run", "published"] = "run"
+    trim_s: dict[str, tuple[float, float]] = {}
+
+
+DataConfig = SimulatedData | RecordingsData | ModData
+
+
+class SplitConfig(Section):
+    """Shares of the recordings (or runs) of each class in validation and test; the rest trains."""
+
+    validation: float = 0.15
+    test: float = 0.25
+    seed: int = 0
+
+
+class FrontendConfig(Section):
+    """Waveform to segment spectra.
+
+    segments: equal segments of one window, each with its own DFT.
+    channels: "log_magnitude" (one-sided) or "complex" (two-sided real and imaginary).
+    """
+
+    segments: int = 10
+    channels: Literal["log_magnitude", "complex"] = "log_magnitude"
+
+
+class SwinConfig(Section):
+    """The SW-T encoder, one per modality.
+
+    patch_bins: per modality, frequency bins of one patch (segments are never joined).
+    widths, depths: channels and blocks of each stage; heads: attention heads of every block.
+    window: side of the square attention window in tokens; feature_width: width of the pooled feature.
+    """
+
+    patch_bins: dict[str, int]
+    widths: tuple[int, ...] = (64, 128, 256)
+    depths: tuple[int, ...] = (2, 2, 4)
+    heads: int = 4
+    window: int = 3
+    mlp_ratio: float = 4.0
+    feature_width: int = 256
+    dropout: float = 0.2
+    attention_dropout: float = 0.2
+    drop_path: float = 0.1
+
+
+class AdapterConfig(Section):
+    """REP and the adapters it is compared with.
+
+    memory: "fed" (the paper's equations), "learned" (the released code), "prompts" (learned prompts per pattern, MAP),
+        "none" (the head alone).
+    slots: L, extra positions per modality (divisible by 6); depth: D, leading blocks with replay.
+    noise, noise_type: strength and law of the noise in the start of the buffers (eq. 10).
+    bottleneck: hidden width of G_m (`fed`) and of the residual maps (`learned`).
+    shared_width: d_s, width of the shared buffer.
+    dynamic_initialisation, private_buffer, shared_buffer, replay: rows of tables 3 and 4; all on is full REP.
+    train_dynamic: `learned`: train the dynamic attention and its queries (off: as the released code publishes it).
+    zero_missing: a missing modality adds nothing at the head.
+    orthogonality: lambda, weight of the orthogonality loss.
+    """
+
+    memory: Literal["fed", "learned", "prompts", "none"] = "learned"
+    slots: int = 6
+    depth: int = 8
+    noise: float = 0.2
+    noise_type: Literal["gaussian", "uniform", "laplace"] = "gaussian"
+    bottleneck: int = 64
+    shared_width: int = 64
+    dynamic_initialisation: bool = True
+    private_buffer: bool = True
+    shared_buffer: bool = True
+    replay: bool = True
+    train_dynamic: bool = True
+    zero_missing: bool = True
+    orthogonality: float = 0.0
+
+
+class TrainConfig(Section):
+    """One stage of training.
+
+    epochs: passes over the training windows; batch_size: windows per step over all devices.
+    learning_rate: peak rate after warm-up; warmup: share of the steps; floor: last rate as a share of the peak (cosine).
+    missing_rate: share of training windows that lose a modality (stage 2 only; the lost modalities share it equally).
+    trainable: stage 2: "adapter" (adapter and head), "matched" (as many backbone parameters as REP trains, from the
+        head downwards), "everything".
+    distillation: stage 2: weight of the loss against the complete-data model's probabilities.
+    patience: epochs without a better validation accuracy before the run stops (0: never).
+    augment: random gain, time shift and spectral colouring of training windows.
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.1
+    floor: float = 0.01
+    clip_norm: float = 5.0
+    label_smoothing: float = 0.0
+    missing_rate: float = 0.7
+    trainable: Literal["adapter", "matched", "everything"] = "adapter"
+    distillation: float = 0.0
+    patience: int = 0
+    augment: bool = True
+
+
+class Config(Section):
+    """One experiment, end to end."""
+
+    signals: WindowSpec
+    data: DataConfig
+    encoder: SwinConfig
+    split: SplitConfig = SplitConfig()
+    frontend: FrontendConfig = FrontendConfig()
+    adapter: AdapterConfig = AdapterConfig()
+    train: TrainConfig = TrainConfig()
+    adapt: TrainConfig = TrainConfig()
+    seed: int = 0
+
+
+def read_config(path: Path) -> Config:
+    """The configuration in a YAML file. Raises InputError that names the file and the field."""
+    try:
+        return msgspec.yaml.decode(path.read_bytes(), type=Config)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise InputError(f"{path}: {error}") from error
+    except ImportError as error:
+        raise InputError('PyYAML is not installed: run  pip install "rep-edge[train]"') from error
