@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +19,9 @@ from rep_edge.data.windows import Window
 from rep_edge.errors import InputError
 from rep_edge.signals import WindowSpec
 
+Indices = NDArray[np.int64]
+
 _RUNS_FOR_A_SPLIT = 3
-
-
-class PublishedSplit(NamedTuple):
-    """int64 indices of the windows that the published index files name."""
-
-    train: NDArray[np.int64]
-    validation: NDArray[np.int64]
-    test: NDArray[np.int64]
 
 
 class Source(Protocol):
@@ -46,7 +40,8 @@ class ModDataset:
 
     Raw runs are cut every spec.hop_s; preprocessed windows are taken as they are, 2 s long. The recording of a window
     is its run folder, so that the nodes that heard one run never stand on both sides of a split. `report` says for
-    people what was found and left out. Raises InputError for a folder, file or class that cannot be used.
+    people what was found and left out. Raises InputError for a folder, file or class that cannot be used, and where
+    split: published finds no index file, or one that names a window that is not there.
     """
 
     def __init__(self, config: ModData, spec: WindowSpec) -> None:
@@ -66,7 +61,10 @@ class ModDataset:
         classes = [class_of(cut.folder) for cut in self._source.cuts]
         self.targets: NDArray[np.int64] = np.array([c for c in classes if c is not None], dtype=np.int64)
         self.recordings = tuple(cut.folder for cut in self._source.cuts)
-        self._split = self.published_split() if config.split == "published" else None
+        self._split: tuple[Indices, Indices, Indices] | None = None
+        if config.split == "published":
+            train, validation, test = (np.array(part, dtype=np.int64) for part in self._source.published())
+            self._split = train, validation, test
         self._report_classes(config.split)
 
     @property
@@ -82,13 +80,12 @@ class ModDataset:
         cut = self._source.cuts[index]
         return Window(self._source.values(index, label), label, cut.folder, cut.start_s)
 
-    def published_split(self) -> PublishedSplit:
-        """The windows that train_index.txt, val_index.txt and test_index.txt name, matched by file name.
+    def published_split(self) -> tuple[Indices, Indices, Indices] | None:
+        """Windows of training, validation and test as train_index.txt, val_index.txt and test_index.txt name them.
 
-        Raises InputError where an index file is missing or names a window that is not there, and for raw runs.
+        Matched by file name. None where the configuration says split: run.
         """
-        train, validation, test = self._source.published()
-        return PublishedSplit(*(np.array(part, dtype=np.int64) for part in (train, validation, test)))
+        return self._split
 
     def _open(self, config: ModData) -> Source:
         """The layout that the folder holds."""

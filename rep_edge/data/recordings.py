@@ -137,6 +137,7 @@ class RecordingsDataset:
     def _report_loading(self, paths: Mapping[str, Mapping[str, Path]]) -> None:
         """Bring every waveform to its modality's rate, and report rates, rests of rounding and gaps."""
         rates: Counter[tuple[str, float]] = Counter()
+        rounded: Counter[str] = Counter()
         for recording, waveforms in self._waveforms.items():
             for modality in self.spec.modalities:
                 waveform = waveforms[modality.name]
@@ -146,6 +147,8 @@ class RecordingsDataset:
                     drift = drift_s(waveform, modality.rate_hz)
                     if drift > REPORTED_DRIFT_S:
                         self._report.append(f"{path}: resampling leaves a time error of {drift:.3f} s at its end")
+                elif path.suffix.lower() in AUDIO_SUFFIXES and not float(modality.rate_hz).is_integer():
+                    rounded[modality.name] += 1
                 if waveform.gaps:
                     lost = sum(end - start for start, end in waveform.gaps)
                     self._report.append(
@@ -156,6 +159,9 @@ class RecordingsDataset:
         for (name, rate), count in sorted(rates.items()):
             wanted = self.spec[name].rate_hz
             self._report.append(f"{name}: {_count(count, 'file')} resampled from {rate:g} Hz to {wanted:g} Hz")
+        for name, count in sorted(rounded.items()):
+            true, marked = self.spec[name].rate_hz, round(self.spec[name].rate_hz)
+            self._report.append(f"{name}: {_count(count, 'file')} marked {marked} Hz taken as {true:g} Hz")
 
     def _cut(self, intervals: Sequence[Interval]) -> list[_Cut]:
         """The windows of all intervals; counts what is left out."""
