@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 
 SEISMOGRAM_SUFFIXES = (".mseed", ".ms", ".miniseed")
 
+LONGEST_GAP_S = 86400.0
+"""Seconds; a longer gap is no gap but a wrong clock, and filling it could exhaust the memory."""
+
 
 def read_seismogram(path: Path, modality: Modality) -> Waveform:
     """The chosen channels of the file in counts; 0 s is the first sample of the earliest chosen channel.
 
     Channels: all of them, sorted by code, where the modality has as many; the only one ending in "HZ" (the vertical
     geophone) where it has one. Gaps are filled by straight lines and listed. Raises InputError for a file that is
-    empty, damaged or cut off, that holds NaN, or whose channels or rates do not fit.
+    empty, damaged or cut off, that holds NaN or a leap in time, or whose channels or rates do not fit.
     """
     stream = _decode(path)
     stream.traces = [trace for trace in stream.traces if trace.data.dtype.kind in "iuf" and trace.stats.npts]
@@ -39,6 +42,7 @@ def read_seismogram(path: Path, modality: Modality) -> Waveform:
     if len(rates) > 1:
         found = " and ".join(f"{rate:g}" for rate in rates)
         raise InputError(f"{path}: the rate changes inside the file ({found} Hz); split it into one file per rate")
+    _refuse_leap(path, stream)
     samples, missing = _on_one_axis(stream, chosen)
     if not np.isfinite(samples).all():
         raise InputError(f"{path}: holds NaN or infinite samples; export the file again without them")
@@ -85,6 +89,16 @@ def _decode(path: Path) -> Stream:
     if len(content) % record_bytes:
         raise InputError(f"{path}: the file is cut off inside a record; copy it again")
     return stream
+
+
+def _refuse_leap(path: Path, stream: Stream) -> None:
+    """Raises InputError for a gap of more than a day: a recorder without a clock starts in another year."""
+    pieces = sorted((trace.stats.starttime, trace.stats.endtime) for trace in stream)
+    reached = pieces[0][1]
+    for start, end in pieces:
+        if start - reached > LONGEST_GAP_S:
+            raise InputError(f"{path}: time leaps from {reached} to {start}; the clock was set there: split the file")
+        reached = max(reached, end)
 
 
 def _on_one_axis(stream: Stream, ids: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

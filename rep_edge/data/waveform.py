@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rep_edge.errors import MissingExtraError
 from rep_edge.signals import Modality
 
 ZERO_CROSSINGS = 32
@@ -93,9 +94,11 @@ def resampled(waveform: Waveform, rate_hz: float) -> Waveform:
 
 def _filtered(samples: NDArray[np.float32], old: int, new: int, rate_hz: float, reach_s: float) -> NDArray[np.float32]:
     """`new` output samples for every `old` input samples, block by block, each with its surroundings."""
-    import torch
-    from torchaudio.functional import resample
-
+    try:
+        import torch
+        from torchaudio.functional import resample
+    except ImportError as error:
+        raise MissingExtraError("train", "torchaudio") from error
     count = samples.shape[1]
     mean = samples.mean(axis=1, dtype=np.float64)[:, None]
     margin = math.ceil(reach_s * rate_hz / old) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from rep_edge.config import RecordingsData
 from rep_edge.data.recordings import RecordingsDataset
 from rep_edge.data.waveform import Waveform, rational_ratio, resampled, window_starts
-from rep_edge.errors import InputError
+from rep_edge.errors import InputError, MissingExtraError
 from rep_edge.signals import Modality, WindowSpec
 
 obspy = pytest.importorskip("obspy")
@@ -351,6 +352,24 @@ def test_a_rate_that_changes_inside_the_file(tmp_path: Path) -> None:
     write_seismogram(path, {"EHZ": [(2.0, tone(50, 2))]}, rate=50)
     path.write_bytes(first + path.read_bytes())
     assert "the rate changes inside the file (50 and 100 Hz)" in refusal(root)
+
+
+def test_a_clock_that_was_set_while_recording(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    pieces = [(0.0, tone(100, 2)), (10 * 365 * 86400.0, tone(100, 2))]
+    write_seismogram(root / "seismic" / "one.mseed", {"EHZ": pieces})
+    assert "one.mseed: time leaps from 2024-01-01T00:00:01.99" in refusal(root)
+
+
+@pytest.mark.parametrize(("module", "rate"), [("soundfile", 8000), ("obspy", 8000), ("torchaudio.functional", 16000)])
+def test_a_package_that_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, rate: int
+) -> None:
+    root = folder(tmp_path)
+    write_audio(root / "acoustic" / "one.wav", tone(rate, 4), rate)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=r"rep-edge\[train\]"):
+        load(root)
 
 
 def test_starts_of_windows() -> None:
