@@ -17,6 +17,7 @@ from rep_edge.data.simulation.filters import (
     high_pass,
     low_pass,
     resonance,
+    ripple,
 )
 from rep_edge.data.simulation.scene import Scene
 from rep_edge.signals import Modality
@@ -135,8 +136,8 @@ def _harmonics(rng: np.random.Generator, n: int, fall: float) -> Samples:
 
 def _microphone(rng: np.random.Generator, f: Floats) -> Floats:
     """The microphone in its case: a corner at the low end and a broad tilt."""
-    tilt = (np.maximum(f, 20.0) / 500.0) ** rng.uniform(-0.15, 0.15)
-    return high_pass(f, rng.uniform(15.0, 40.0), 1) * tilt
+    tilt = (np.maximum(f, 20.0) / 500.0) ** rng.uniform(-0.3, 0.3)
+    return high_pass(f, rng.uniform(15.0, 40.0), 1) * tilt * ripple(rng, f, 60.0, 3500.0, 7, 4.5)
 
 
 def _with_noise(

@@ -45,7 +45,7 @@ class Vehicle(NamedTuple):
     whine_orders: tuple[float, ...] = ()
     whine_db: Range = (0.0, 0.0)
     tyre_db: Range = (60.0, 66.0)
-    tyre_hz: Range = (500.0, 1000.0)
+    tyre_hz: Range = (350.0, 1100.0)
     lug_m: Range = (0.0, 0.0)
     lug_db: Range = (0.0, 0.0)
     lug_force: Range = (0.0, 0.0)
@@ -65,31 +65,29 @@ CLASSES: dict[str, Vehicle] = {
         speed=(4.0, 9.0),
         clearance=(6.0, 25.0),
         engine=Engine(
-            (0.0, 0.5), (2000, 3600), (60, 160), (0.05, 0.25), (70, 78), (0.7, 1.2), (500, 1100), (0.1, 0.5, 0.1, 0.3)
+            (0.0, 0.5), (1800, 3600), (60, 180), (0.05, 0.3), (68, 78), (0.6, 1.6), (400, 1400), (0.1, 0.9, 0.1, 0.5)
         ),
         tyre_db=(58, 66),
-        tyre_hz=(300, 800),
         lug_m=(0.055, 0.085),
         lug_db=(52, 60),
         lug_force=(0.05, 0.2),
         wheelbase_m=(2.0, 2.3),
-        hop_hz=(7.0, 10.5),
+        hop_hz=(7.0, 12.0),
         bounce_hz=(1.2, 2.0),
         bounce_depth=(0.4, 0.9),
         mass=(0.5, 0.9),
     ),
     "Warhog": Vehicle(
-        speed=(2.0, 5.0),
+        speed=(1.8, 4.0),
         clearance=(5.0, 22.0),
         whine_orders=(38.0, 76.0, 114.0),
         whine_db=(52, 62),
         tyre_db=(54, 62),
-        tyre_hz=(250, 700),
         lug_m=(0.09, 0.14),
-        lug_db=(56, 66),
-        lug_force=(0.3, 0.9),
+        lug_db=(60, 68),
+        lug_force=(0.6, 1.6),
         wheelbase_m=(1.0, 1.4),
-        hop_hz=(12.0, 18.0),
+        hop_hz=(9.0, 16.0),
         hop_q=(1.0, 2.0),
         bounce_hz=(1.6, 2.4),
         bounce_depth=(0.3, 0.7),
@@ -99,12 +97,12 @@ CLASSES: dict[str, Vehicle] = {
         speed=(5.0, 11.0),
         clearance=(8.0, 30.0),
         engine=Engine(
-            _V8, (750, 1000), (70, 130), (0.03, 0.15), (68, 76), (2.6, 3.8), (250, 600), (0.12, 0.1, 0.1, 0.1)
+            _V8, (750, 1100), (70, 160), (0.02, 0.15), (66, 76), (1.8, 3.8), (300, 900), (0.1, 0.6, 0.1, 0.8)
         ),
         tyre_db=(60, 68),
-        tyre_hz=(450, 900),
         wheelbase_m=(3.4, 3.9),
-        hop_hz=(8.5, 12.0),
+        hop_hz=(7.5, 10.5),
+        hop_q=(3.0, 6.0),
         bounce_hz=(1.2, 1.9),
         mass=(1.3, 2.0),
     ),
@@ -112,12 +110,11 @@ CLASSES: dict[str, Vehicle] = {
         speed=(5.0, 12.0),
         clearance=(5.0, 25.0),
         engine=Engine(
-            (0.0, 0.43), (1800, 3200), (90, 200), (0.15, 0.5), (72, 82), (0.6, 1.1), (700, 1600), (0.2, 0.6, 0.2, 0.3)
+            (0.0, 0.43), (1800, 3400), (80, 200), (0.15, 0.5), (68, 78), (0.6, 1.6), (500, 1600), (0.9, 1.0, 0.4, 0.3)
         ),
         tyre_db=(54, 62),
-        tyre_hz=(500, 1000),
         wheelbase_m=(1.35, 1.5),
-        hop_hz=(11.0, 16.0),
+        hop_hz=(9.0, 16.0),
         bounce_hz=(1.8, 2.6),
         mass=(0.25, 0.5),
     ),
@@ -125,11 +122,10 @@ CLASSES: dict[str, Vehicle] = {
         speed=(5.0, 12.0),
         clearance=(6.0, 28.0),
         whine_orders=(54.0, 108.0, 162.0),
-        whine_db=(44, 54),
+        whine_db=(46, 56),
         tyre_db=(60, 68),
-        tyre_hz=(600, 1100),
         wheelbase_m=(2.8, 3.0),
-        hop_hz=(11.0, 14.5),
+        hop_hz=(10.5, 15.0),
         bounce_hz=(1.1, 1.6),
         mass=(1.0, 1.3),
     ),
@@ -137,14 +133,13 @@ CLASSES: dict[str, Vehicle] = {
         speed=(5.0, 12.0),
         clearance=(6.0, 28.0),
         engine=Engine(
-            _V8, (800, 1200), (90, 190), (0.15, 0.4), (70, 80), (1.8, 3.0), (400, 1000), (0.15, 0.12, 0.12, 0.1)
+            _V8, (750, 1200), (80, 180), (0.1, 0.4), (68, 78), (1.8, 3.8), (300, 1000), (1.0, 0.4, 0.9, 0.3)
         ),
         tyre_db=(60, 68),
-        tyre_hz=(550, 1050),
         wheelbase_m=(2.65, 2.8),
-        hop_hz=(12.0, 15.5),
+        hop_hz=(10.5, 15.0),
         bounce_hz=(1.3, 1.8),
         mass=(0.9, 1.2),
     ),
-    "walk": Vehicle(speed=(1.1, 1.8), clearance=(2.0, 10.0), bounce_hz=(1.5, 2.3), mass=(0.05, 0.12), steps=True),
+    "walk": Vehicle(speed=(1.1, 1.8), clearance=(3.0, 15.0), bounce_hz=(1.5, 2.3), mass=(0.04, 0.1), steps=True),
 }

@@ -63,6 +63,15 @@ def ground(f: Floats, distance_m: Floats, velocity: float, q: float, site_hz: fl
     return np.asarray(loss * resonance(f, site_hz, site_q) * high_pass(f, 4.5), dtype=np.float64)
 
 
+def ripple(rng: np.random.Generator, f: Floats, low_hz: float, high_hz: float, humps: int, depth_db: float) -> Floats:
+    """A smooth random response: humps and dips of `depth_db` (standard deviation) spread over the octaves between the bounds."""
+    centres = np.geomspace(low_hz, high_hz, humps) * np.exp(rng.uniform(-0.3, 0.3, humps))
+    heights = depth_db * rng.standard_normal(humps)
+    octaves = np.log2(high_hz / low_hz) / humps
+    total = sum(h * band(f, float(c), octaves) for h, c in zip(heights, centres, strict=True))
+    return np.asarray(10.0 ** (total / 20.0), dtype=np.float64)
+
+
 def apply(signal: Samples, response: Floats | Complexes) -> Samples:
     """The signal [windows, samples] through a response [bins] or [windows, bins]."""
     n = signal.shape[-1]

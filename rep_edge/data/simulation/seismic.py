@@ -16,6 +16,7 @@ from rep_edge.data.simulation.filters import (
     ground,
     low_pass,
     resonance,
+    ripple,
 )
 from rep_edge.data.simulation.scene import Scene
 from rep_edge.signals import Modality
@@ -39,7 +40,7 @@ def record(rng: np.random.Generator, scene: Scene, modality: Modality, starts_s:
     force = step_force(rng, scene, acted) if scene.vehicle.steps else rolling_force(rng, scene, acted, f)
     if scene.vehicle.engine is not None:
         force = force + engine_force(rng, scene, acted)
-    response = ground(f, distance[:, n // 2], velocity, q, site_hz, site_q)
+    response = ground(f, distance[:, n // 2], velocity, q, site_hz, site_q) * ripple(rng, f, 4.0, 50.0, 5, 4.0)
     shaken = apply((force / np.sqrt(distance)).astype(np.float32), response)
     if scene.vehicle.engine is not None:
         shaken = shaken + coupled_sound(rng, scene, felt, distance)
