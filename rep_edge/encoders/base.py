@@ -1,0 +1,68 @@
+"""The one interface between a backbone and the adapter: an encoder that can be run block by block with slots."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module):
+    """The backbone of one modality, advanced block by block.
+
+    A sequence is [B, lead + N, d]: `lead` slots in front, then the N tokens. Slots enter through concatenation, take
+    part in every block and never change the tokens' number. Before block k come `advance` and `widen`, so that sequence
+    and buffers have width(k) when the block runs.
+
+    steps: number of blocks; feature_width: width of the pooled feature.
+    """
+
+    steps: int
+    feature_width: int
+
+    @abstractmethod
+    def width(self, k: int) -> int:
+        """Width d of the sequence inside block k."""
+
+    @abstractmethod
+    def embed(self, window: Tensor) -> Tensor:
+        """Window [B, channels, samples] to tokens [B, N, width(0)]."""
+
+    @abstractmethod
+    def advance(self, k: int, sequence: Tensor, lead: int) -> Tensor:
+        """The sequence as block k takes it: [B, lead + N', width(k)]; unchanged where block k - 1 leaves it so."""
+
+    @abstractmethod
+    def widen(self, k: int, rows: Tensor) -> Tensor:
+        """Rows [..., width(k - 1)] that stand outside the tokens' grid, as block k takes them: [..., width(k)]."""
+
+    @abstractmethod
+    def step(self, k: int, sequence: Tensor, lead: int, fixed: Tensor | None = None, keep: bool = True) -> Tensor:
+        """Block k over slots and tokens.
+
+        fixed: what `remember` made of slots that are attended to and read by nobody, [1 or B, F, *].
+        keep: whether the slots' outputs are computed; if not, the result is the tokens alone.
+        """
+
+    @abstractmethod
+    def remember(self, k: int, rows: Tensor) -> Tensor:
+        """What block k keeps of slots [B, F, width(k)] whose output is read by nobody: their keys and values."""
+
+    @abstractmethod
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Tokens after the last block, without slots, to the feature [B, feature_width]."""
+
+    @abstractmethod
+    def collapsed(self, placeholder: Tensor) -> Encoder:
+        """An equal encoder for a placeholder window [1, channels, samples] that computes each distinct token once."""
+
+
+def prepend(rows: Tensor, sequence: Tensor) -> Tensor:
+    """[B, L, d] in front of [B, N, d]; a batch of one is repeated to the other's."""
+    if rows.shape[0] != sequence.shape[0]:
+        if rows.shape[0] == 1:
+            rows = rows.expand(sequence.shape[0], -1, -1)
+        else:
+            sequence = sequence.expand(rows.shape[0], -1, -1)
+    return torch.cat([rows, sequence], dim=1)
