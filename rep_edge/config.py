@@ -103,6 +103,7 @@ class AdapterConfig(Section):
     shared_width: d_s, width of the shared buffer.
     dynamic_initialisation, private_buffer, shared_buffer, replay: rows of tables 3 and 4; all on is full REP.
     train_dynamic: `learned`: train the dynamic attention and its queries (off: as the released code publishes it).
+    read_slots: `learned`: the head also reads the slots that were carried through the tower.
     zero_missing: a missing modality adds nothing at the head.
     orthogonality: lambda, weight of the orthogonality loss.
     """
@@ -119,6 +120,7 @@ class AdapterConfig(Section):
     shared_buffer: bool = True
     replay: bool = True
     train_dynamic: bool = True
+    read_slots: bool = True
     zero_missing: bool = True
     orthogonality: float = 0.0
 
@@ -131,6 +133,7 @@ class TrainConfig(Section):
     missing_rate: share of training windows that lose a modality (stage 2 only; the lost modalities share it equally).
     trainable: stage 2: "adapter" (adapter and head), "matched" (as many backbone parameters as REP trains, from the
         head downwards), "everything".
+    matched_parameters: with "matched", how many.
     distillation: stage 2: weight of the loss against the complete-data model's probabilities.
     patience: epochs without a better validation accuracy before the run stops (0: never).
     augment: random gain, time shift and spectral colouring of training windows.
@@ -146,6 +149,7 @@ class TrainConfig(Section):
     label_smoothing: float = 0.0
     missing_rate: float = 0.7
     trainable: Literal["adapter", "matched", "everything"] = "adapter"
+    matched_parameters: int = 0
     distillation: float = 0.0
     patience: int = 0
     augment: bool = True

@@ -1,0 +1,27 @@
+"""The memory that a configuration names."""
+
+from __future__ import annotations
+
+from rep_edge.adapter.fed import FedMemory
+from rep_edge.adapter.learned import LearnedMemory
+from rep_edge.adapter.memory import Encoders, HeadOnly, Memory
+from rep_edge.adapter.prompts import PromptMemory
+from rep_edge.config import AdapterConfig
+from rep_edge.errors import InputError
+from rep_edge.signals import WindowSpec
+
+
+def build_memory(encoders: Encoders, spec: WindowSpec, config: AdapterConfig) -> Memory:
+    """Raises InputError where slots or depth do not fit the memory or the encoders."""
+    if config.memory == "none":
+        return HeadOnly(spec.names, config.zero_missing)
+    steps = min(encoder.steps for encoder in encoders.values())
+    if not 1 <= config.depth <= steps:
+        raise InputError(f"adapter: depth must lie between 1 and the encoder's {steps} blocks, not {config.depth}")
+    if config.slots < 6 or config.slots % 6:
+        raise InputError(f"adapter: slots must be a multiple of 6 (halves and thirds), not {config.slots}")
+    if config.memory == "prompts":
+        return PromptMemory(encoders, spec, config)
+    if not (config.private_buffer or config.shared_buffer):
+        raise InputError("adapter: private_buffer and shared_buffer are both off; memory: none is the head alone")
+    return FedMemory(encoders, spec, config) if config.memory == "fed" else LearnedMemory(encoders, spec, config)

@@ -1,0 +1,164 @@
+"""The memory of the paper's equations: buffers fed by the blocks' own outputs and replayed into the next ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from rep_edge.adapter.equations import orthogonality, replay, start_private, unit_rows, update
+from rep_edge.adapter.memory import Encoders, Features, Memory, Reader, bottleneck, no_penalty, scalar
+from rep_edge.config import AdapterConfig
+from rep_edge.encoders.base import Encoder, prepend
+from rep_edge.signals import Pattern, WindowSpec
+
+
+class TowerMaps(nn.Module):
+    """One modality's learned maps, one set per block with replay: Theta_m, G_m, the scalars and the norm of eq. 7.
+
+    alpha: logit of a_m; beta_private, beta_shared: strengths of the replay.
+    """
+
+    def __init__(self, widths: list[int], config: AdapterConfig) -> None:
+        super().__init__()
+        self.theta = nn.ModuleList(nn.Linear(config.shared_width, d) for d in widths)
+        self.g = nn.ModuleList(bottleneck(d, config.bottleneck, d) for d in widths)
+        self.norm = nn.ModuleList(nn.LayerNorm(d) for d in widths)
+        self.alpha, self.beta_private, self.beta_shared = scalar(0.0), scalar(0.5), scalar(0.5)
+
+
+@dataclass
+class State:
+    """Where a forward pass stands: sequences [B, lead + N, d] and private buffers [B, L / 2, d] by modality, the shared
+    buffer [B, L / 2, d_s]. A batch of 1 stands for one that does not depend on the windows yet."""
+
+    sequences: dict[str, Tensor]
+    private: dict[str, Tensor]
+    shared: Tensor | None
+
+
+class FedMemory(Memory):
+    """REP as the paper states it (eq. 5 to 11), for any number of modalities.
+
+    All towers advance together through the first `depth` blocks, because the shared buffer couples them; a missing modality
+    takes part through its placeholder. Buffers not configured leave their slots out. The head reads the last buffers.
+    """
+
+    def __init__(self, encoders: Encoders, spec: WindowSpec, config: AdapterConfig) -> None:
+        super().__init__()
+        self.config, self.names = config, spec.names
+        self.pattern_name = spec.pattern_name
+        self.rows = config.slots // 2
+        self.lead = self.rows * (config.private_buffer + config.shared_buffer)
+        widths = {name: [encoder.width(k) for k in range(config.depth)] for name, encoder in encoders.items()}
+        self.maps = nn.ModuleDict({name: TowerMaps(widths[name], config) for name in self.names})
+        if config.private_buffer and not config.dynamic_initialisation:
+            self.start = nn.ParameterDict(
+                {name: nn.Parameter(unit_rows(config.noise_type, self.rows, widths[name][0])) for name in self.names}
+            )
+        if config.shared_buffer:
+            starts = map(spec.pattern_name, spec.patterns()) if config.dynamic_initialisation else ["every"]
+            self.shared = nn.ParameterDict(
+                {name: nn.Parameter(unit_rows(config.noise_type, self.rows, config.shared_width)) for name in starts}
+            )
+            self.epsilon = scalar(0.0)
+            self.h = nn.ModuleList(
+                nn.Sequential(nn.Linear(sum(w[k] for w in widths.values()), config.shared_width), nn.GELU())
+                for k in range(config.depth)
+            )
+        feature = {name: encoder.feature_width for name, encoder in encoders.items()}
+        if config.private_buffer:
+            self.read_private = nn.ModuleDict(
+                {name: Reader(self.rows, widths[name][-1], feature[name]) for name in self.names}
+            )
+        if config.shared_buffer:
+            self.read_shared = nn.ModuleDict(
+                {name: Reader(self.rows, config.shared_width, feature[name]) for name in self.names}
+            )
+
+    def towers(self, pattern: Pattern) -> Iterable[str]:
+        return self.names
+
+    def forward(self, encoders: Encoders, tokens: Mapping[str, Tensor], pattern: Pattern) -> Features:
+        state = State(
+            sequences=dict(tokens),
+            private={n: self._start_private(n, tokens[n]) for n in self.names} if self.config.private_buffer else {},
+            shared=self._start_shared(pattern) if self.config.shared_buffer else None,
+        )
+        penalty = no_penalty(tokens)
+        for k in range(self.config.depth):
+            for name, encoder in encoders.items():
+                self._advance(name, k, encoder, state)
+                state.sequences[name] = encoder.step(k, state.sequences[name], self.lead)
+            self._update(k, state)
+            if state.private and state.shared is not None:
+                penalty = penalty + self._orthogonality(k, state.private, state.shared)
+        live = [name for name in self.names if name in pattern or not self.config.zero_missing]
+        return Features({name: self._feature(name, encoders[name], state) for name in live}, penalty)
+
+    def _start_private(self, name: str, tokens: Tensor) -> Tensor:
+        """Eq. 10; without dynamic initialisation learned rows."""
+        if not self.config.dynamic_initialisation:
+            rows: Tensor = self.start[name]
+            return rows[None]
+        return start_private(tokens, self.rows, self.config.noise if self.training else 0.0, self.config.noise_type)
+
+    def _start_shared(self, pattern: Pattern) -> Tensor:
+        """Eq. 11: the learned start of this pattern [1, L / 2, d_s]."""
+        rows: Tensor = self.shared[self.pattern_name(pattern) if self.config.dynamic_initialisation else "every"]
+        return rows[None]
+
+    def _advance(self, name: str, k: int, encoder: Encoder, state: State) -> None:
+        """Sequence and private buffer to the width of block k, and the buffers replayed at the slots, shared ones first.
+
+        Eq. 5 before the first block, eq. 9 before the others.
+        """
+        lead = self.lead if k else 0
+        sequence = encoder.advance(k, state.sequences[name], lead)
+        buffers, maps = [], self._maps(name)
+        if state.shared is not None:
+            buffers.append((maps.beta_shared, maps.theta[k](state.shared)))
+        if state.private:
+            state.private[name] = encoder.widen(k, state.private[name])
+            buffers.append((maps.beta_private, state.private[name]))
+        if k == 0 or self.config.replay:
+            halves = list(sequence[:, :lead].split(self.rows, dim=1)) if k else [None] * len(buffers)
+            sequence = sequence[:, lead:]
+            for held, (strength, buffer) in reversed(list(zip(halves, buffers, strict=True))):
+                sequence = prepend(replay(held, strength, buffer), sequence)
+        state.sequences[name] = sequence
+
+    def _update(self, k: int, state: State) -> None:
+        """Eq. 7 for every tower, then eq. 8. Without private buffers the shared slots' outputs feed the shared buffer."""
+        news = {name: self._maps(name).norm[k](state.sequences[name][:, self.lead - self.rows : self.lead]) for name in self.names}
+        for name, buffer in state.private.items():
+            maps = self._maps(name)
+            news[name] = state.private[name] = update(buffer, maps.g[k](news[name]), maps.alpha.sigmoid())
+        if state.shared is not None:
+            batch = max(rows.shape[0] for rows in news.values())
+            joined = torch.cat([news[name].expand(batch, -1, -1) for name in self.names], dim=-1)
+            state.shared = update(state.shared, self.h[k](joined), self.epsilon.sigmoid())
+
+    def _orthogonality(self, k: int, private: Mapping[str, Tensor], shared: Tensor) -> Tensor:
+        """Eq. 6 in the shared width, where buffers of towers of different widths can be compared: F_p Theta_m with F_s."""
+        return orthogonality([shared, *(private[name] @ self._maps(name).theta[k].weight for name in self.names)])
+
+    def _feature(self, name: str, encoder: Encoder, state: State) -> Tensor:
+        """The rest of the tower, slots carried along, and what the last buffers add, so that their last update is read."""
+        sequence, lead = state.sequences[name], self.lead
+        for k in range(self.config.depth, encoder.steps):
+            keep = k < encoder.steps - 1
+            sequence = encoder.step(k, encoder.advance(k, sequence, lead), lead, keep=keep)
+            lead = lead if keep else 0
+        feature = encoder.pool(sequence[:, lead:])
+        if state.private:
+            feature = feature + self.read_private[name](state.private[name])
+        if state.shared is not None:
+            feature = feature + self.read_shared[name](state.shared)
+        return feature
+
+    def _maps(self, name: str) -> TowerMaps:
+        return cast("TowerMaps", self.maps[name])

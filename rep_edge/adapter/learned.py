@@ -1,0 +1,173 @@
+"""The memory of the released code: learned buffers, refined from block to block by small networks, independent of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from rep_edge.adapter.equations import unit_rows, update
+from rep_edge.adapter.memory import Encoders, Features, Memory, Reader, no_penalty, scalar
+from rep_edge.config import AdapterConfig
+from rep_edge.encoders.base import Encoder, prepend
+from rep_edge.signals import Pattern, WindowSpec
+
+DROPOUT = 0.1
+QUERY_STD = 0.02
+HERE, AWAY = "present", "missing"
+
+
+class ResidualMap(nn.Module):
+    """R(x) = Linear(GELU(LayerNorm(Linear(x)))) + Linear(x), with dropout before the last one: [..., a] -> [..., b]."""
+
+    def __init__(self, width_in: int, hidden: int, width_out: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Linear(width_in, hidden),
+            nn.LayerNorm(hidden),
+            nn.GELU(),
+            nn.Dropout(DROPOUT),
+            nn.Linear(hidden, width_out),
+        )
+        self.skip = nn.Linear(width_in, width_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mapped: Tensor = self.body(x) + self.skip(x)
+        return mapped
+
+
+class LearnedTower(nn.Module):
+    """One modality's rows and maps.
+
+    start: private rows for "present" and "missing" [L / 3, d_0]; stages: R of every block with replay; entry: R of the shared
+    rows; queries: per pattern [L / 3, d_0], which attend over the embedded tokens (`attention`, one head).
+    """
+
+    def __init__(self, encoder: Encoder, concatenated: list[int], patterns: list[str], config: AdapterConfig) -> None:
+        super().__init__()
+        rows, width = config.slots // 3, encoder.width(0)
+        if config.private_buffer:
+            self.start = nn.ParameterDict(
+                {state: nn.Parameter(config.noise * unit_rows(config.noise_type, rows, width)) for state in (HERE, AWAY)}
+            )
+            self.stages = nn.ModuleList(
+                ResidualMap(total, config.bottleneck, encoder.width(k)) for k, total in enumerate(concatenated)
+            )
+        if config.shared_buffer:
+            self.entry = ResidualMap(config.shared_width, config.bottleneck, width)
+        if config.dynamic_initialisation:
+            self.queries = nn.ParameterDict({name: nn.Parameter(QUERY_STD * torch.randn(rows, width)) for name in patterns})
+            self.attention = nn.MultiheadAttention(width, 1, batch_first=True)
+            for parameter in (*self.queries.parameters(), *self.attention.parameters()):
+                parameter.requires_grad_(config.train_dynamic)
+
+    def dynamic_rows(self, tokens: Tensor, pattern: str) -> Tensor:
+        """The pattern's queries over the embedded tokens: [B, N, d] -> [B, L / 3, d]."""
+        queries = self.queries[pattern].expand(tokens.shape[0], -1, -1)
+        rows: Tensor = self.attention(queries, tokens, tokens, need_weights=False)[0]
+        return rows
+
+
+class LearnedMemory(Memory):
+    """REP as its public code has it: private rows replaced before every block, shared and dynamic rows carried along.
+
+    Nothing of the replay depends on the input, so that in an exported graph each private row is a constant of which only keys
+    and values remain; towers are independent of each other, and a missing modality's tower is not run.
+    """
+
+    def __init__(self, encoders: Encoders, spec: WindowSpec, config: AdapterConfig) -> None:
+        super().__init__()
+        self.config, self.names = config, spec.names
+        self.pattern_name = spec.pattern_name
+        patterns = [spec.pattern_name(pattern) for pattern in spec.patterns()]
+        concatenated = [sum(encoder.width(k) for encoder in encoders.values()) for k in range(config.depth)]
+        self.per_tower = nn.ModuleDict(
+            {name: LearnedTower(encoder, concatenated, patterns, config) for name, encoder in encoders.items()}
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(total) for total in concatenated) if config.private_buffer else None
+        self.mix = scalar(0.5)
+        rows = config.slots // 3
+        if config.shared_buffer:
+            start = {name: unit_rows(config.noise_type, rows, config.shared_width) for name in patterns}
+            self.shared = nn.ParameterDict(
+                {name: nn.Parameter(x + config.noise * torch.randn_like(x)) for name, x in start.items()}
+            )
+        carried = rows * (config.shared_buffer + config.dynamic_initialisation)
+        self.readers = nn.ModuleDict(
+            {
+                name: Reader(carried, encoder.width(encoder.steps - 1), encoder.feature_width)
+                for name, encoder in encoders.items()
+                if carried and config.read_slots
+            }
+        )
+
+    def towers(self, pattern: Pattern) -> Iterable[str]:
+        return [name for name in self.names if name in pattern or not self.config.zero_missing]
+
+    def prepare(self, encoders: Encoders, tokens: Mapping[str, Tensor]) -> None:
+        """Private rows start at the mean embedded token plus the noise they were drawn with."""
+        with torch.no_grad():
+            for name, embedded in tokens.items():
+                if self.config.private_buffer:
+                    for rows in self._tower(name).start.values():
+                        rows += embedded.mean(dim=(0, 1))
+
+    def forward(self, encoders: Encoders, tokens: Mapping[str, Tensor], pattern: Pattern) -> Features:
+        private = self.private_rows(encoders, pattern) if self.config.private_buffer else []
+        features = {
+            name: self._through(name, encoders[name], embedded, [rows[name] for rows in private], pattern)
+            for name, embedded in tokens.items()
+        }
+        return Features(features, no_penalty(tokens))
+
+    def private_rows(self, encoders: Encoders, pattern: Pattern) -> list[dict[str, Tensor]]:
+        """The private buffers of every block with replay: P_k = a R_k(LayerNorm([P | ... | P]_k-1)) + (1 - a) P_k-1.
+
+        At the first block the buffers are R_0 of the learned starts alone. Each is [1, L / 3, width(k)].
+        """
+        held = {name: self._tower(name).start[HERE if name in pattern else AWAY][None] for name in self.names}
+        blocks: list[dict[str, Tensor]] = []
+        for k in range(self.config.depth):
+            held = {name: encoders[name].widen(k, rows) for name, rows in held.items()}
+            joined = cast("nn.ModuleList", self.norms)[k](torch.cat([held[name] for name in self.names], dim=-1))
+            news = {name: self._tower(name).stages[k](joined) for name in self.names}
+            held = {name: update(held[name], rows, self.mix) if k else rows for name, rows in news.items()}
+            blocks.append(held)
+        return blocks
+
+    def _through(
+        self, name: str, encoder: Encoder, tokens: Tensor, private: list[Tensor], pattern: Pattern
+    ) -> Tensor:
+        """One tower, embedded tokens to feature. Private rows that the next block replaces are keys and values only."""
+        sequence = tokens
+        for rows in self._entering(name, tokens, pattern):
+            sequence = prepend(rows, sequence)
+        lead = carried = sequence.shape[1] - tokens.shape[1]
+        last = encoder.steps - 1
+        joins = (self.config.depth if self.config.replay else 1) - 1
+        for k in range(encoder.steps):
+            sequence, fixed = encoder.advance(k, sequence, lead), None
+            if private and k == joins and k < last:
+                sequence = prepend(private[k], sequence)
+                lead += private[k].shape[1]
+            elif private and k <= joins:
+                fixed = encoder.remember(k, private[k])
+            keep = k < last or name in self.readers
+            sequence = encoder.step(k, sequence, lead, fixed, keep)
+            lead = lead if keep else 0
+        feature = encoder.pool(sequence[:, lead:])
+        return feature + self.readers[name](sequence[:, lead - carried : lead]) if lead else feature
+
+    def _entering(self, name: str, tokens: Tensor, pattern: Pattern) -> list[Tensor]:
+        """What enters at the first block and is carried: dynamic rows [B, L / 3, d], then shared rows [1, L / 3, d]."""
+        rows = []
+        if self.config.dynamic_initialisation:
+            rows.append(self._tower(name).dynamic_rows(tokens, self.pattern_name(pattern)))
+        if self.config.shared_buffer:
+            rows.append(self._tower(name).entry(self.shared[self.pattern_name(pattern)])[None])
+        return rows
+
+    def _tower(self, name: str) -> LearnedTower:
+        return cast("LearnedTower", self.per_tower[name])

@@ -1,0 +1,89 @@
+"""The interface of a memory: it takes embedded tokens through the towers and returns what the head fuses."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rep_edge.encoders.base import Encoder
+from rep_edge.signals import Pattern
+
+Encoders = Mapping[str, Encoder]
+
+
+class Features(NamedTuple):
+    """by_modality: [B, feature_width] for every tower that ran; orthogonality: scalar, eq. 6 summed over updates."""
+
+    by_modality: dict[str, Tensor]
+    orthogonality: Tensor
+
+
+class Memory(nn.Module):
+    """What an adapter adds to frozen towers, for one pattern at a time."""
+
+    @abstractmethod
+    def towers(self, pattern: Pattern) -> Iterable[str]:
+        """Modalities whose tower must be embedded for this pattern; the missing ones through their placeholder."""
+
+    @abstractmethod
+    def forward(self, encoders: Encoders, tokens: Mapping[str, Tensor], pattern: Pattern) -> Features:
+        """tokens: embedded [B, N, d] by modality, a placeholder's with B = 1."""
+
+    def prepare(self, encoders: Encoders, tokens: Mapping[str, Tensor]) -> None:
+        """Start learned rows from the tokens of some training windows; most memories need nothing."""
+
+
+class HeadOnly(Memory):
+    """No slots: the towers as they are, only the head learns."""
+
+    def __init__(self, names: tuple[str, ...], zero_missing: bool) -> None:
+        super().__init__()
+        self.names, self.zero_missing = names, zero_missing
+
+    def towers(self, pattern: Pattern) -> Iterable[str]:
+        return [name for name in self.names if name in pattern or not self.zero_missing]
+
+    def forward(self, encoders: Encoders, tokens: Mapping[str, Tensor], pattern: Pattern) -> Features:
+        features = {name: plain_tower(encoders[name], sequence) for name, sequence in tokens.items()}
+        return Features(features, no_penalty(tokens))
+
+
+def plain_tower(encoder: Encoder, tokens: Tensor) -> Tensor:
+    """Embedded tokens through every block without slots: [B, N, d] -> [B, feature_width]."""
+    for k in range(encoder.steps):
+        tokens = encoder.step(k, encoder.advance(k, tokens, 0), 0)
+    return encoder.pool(tokens)
+
+
+def no_penalty(tokens: Mapping[str, Tensor]) -> Tensor:
+    """An orthogonality of zero."""
+    return next(iter(tokens.values())).new_zeros(())
+
+
+class Reader(nn.Module):
+    """What the head reads of slots or buffers: rows [B, n, d] to an offset of the feature [B, feature_width], at first zero."""
+
+    def __init__(self, rows: int, width: int, feature_width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.project = nn.Linear(rows * width, feature_width)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        offset: Tensor = self.project(self.norm(rows).flatten(1))
+        return offset
+
+
+def bottleneck(width_in: int, hidden: int, width_out: int) -> nn.Sequential:
+    """G: Linear, GELU, Linear."""
+    return nn.Sequential(nn.Linear(width_in, hidden), nn.GELU(), nn.Linear(hidden, width_out))
+
+
+def scalar(value: float) -> nn.Parameter:
+    """A learned scalar."""
+    return nn.Parameter(torch.tensor(value))

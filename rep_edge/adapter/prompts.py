@@ -1,0 +1,53 @@
+"""Missing-aware prompts (MAP): learned rows for every pattern and block at the places where REP has its slots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from rep_edge.adapter.memory import Encoders, Features, Memory, no_penalty
+from rep_edge.config import AdapterConfig
+from rep_edge.encoders.base import Encoder
+from rep_edge.signals import Pattern, WindowSpec
+
+START_STD = 0.02
+
+
+class PromptMemory(Memory):
+    """L rows per pattern, modality and block k < D, attended to and replaced before the next block."""
+
+    def __init__(self, encoders: Encoders, spec: WindowSpec, config: AdapterConfig) -> None:
+        super().__init__()
+        self.config, self.names = config, spec.names
+        self.pattern_name = spec.pattern_name
+        self.prompts = nn.ModuleDict(
+            {
+                spec.pattern_name(pattern): nn.ModuleDict({n: _rows(e, config) for n, e in encoders.items()})
+                for pattern in spec.patterns()
+            }
+        )
+
+    def towers(self, pattern: Pattern) -> Iterable[str]:
+        return [name for name in self.names if name in pattern or not self.config.zero_missing]
+
+    def forward(self, encoders: Encoders, tokens: Mapping[str, Tensor], pattern: Pattern) -> Features:
+        prompts = cast("nn.ModuleDict", self.prompts[self.pattern_name(pattern)])
+        features = {
+            name: self._through(encoders[name], embedded, cast("nn.ParameterList", prompts[name]))
+            for name, embedded in tokens.items()
+        }
+        return Features(features, no_penalty(tokens))
+
+    @staticmethod
+    def _through(encoder: Encoder, tokens: Tensor, prompts: nn.ParameterList) -> Tensor:
+        for k in range(encoder.steps):
+            fixed = encoder.remember(k, prompts[k][None]) if k < len(prompts) else None
+            tokens = encoder.step(k, encoder.advance(k, tokens, 0), 0, fixed)
+        return encoder.pool(tokens)
+
+
+def _rows(encoder: Encoder, config: AdapterConfig) -> nn.ParameterList:
+    return nn.ParameterList(START_STD * torch.randn(config.slots, encoder.width(k)) for k in range(config.depth))
