@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from rep_edge.adapter.memory import HeadOnly
-from rep_edge.model import RepModel
+from rep_edge.model import ModelOutput, RepModel
 from rep_edge.signals import Pattern
 
 
 class PatternGraph(nn.Module):
-    """The model for one pattern: live windows in modality order, each [B, channels, samples], to logits [B, classes]."""
+    """The model for one pattern: live windows in modality order, [B, channels, samples], to logits [B, classes]."""
 
     def __init__(self, model: RepModel, pattern: Pattern) -> None:
         super().__init__()
@@ -22,13 +22,15 @@ class PatternGraph(nn.Module):
         self.names = tuple(name for name in model.spec.names if name in pattern)
 
     def forward(self, *windows: Tensor) -> Tensor:
-        return self.model(dict(zip(self.names, windows, strict=True)), self.pattern).logits
+        output: ModelOutput = self.model(dict(zip(self.names, windows, strict=True)), self.pattern)
+        return output.logits
 
 
 def specialise(model: RepModel, pattern: Pattern) -> PatternGraph:
     """The model for one pattern, in evaluation mode and with nothing left to train.
 
-    A missing modality's tower is collapsed to its placeholder's distinct tokens, or gone where the memory does not run it.
+    A missing modality's tower is collapsed to its placeholder's distinct tokens, or gone where the memory does not run
+    it.
     """
     own = _frozen_copy(model)
     needed = set(own.memory.towers(pattern))

@@ -97,8 +97,9 @@ class AdapterConfig(Section):
 
     memory: "fed" (the paper's equations), "learned" (the released code), "prompts" (learned prompts per pattern, MAP),
         "none" (the head alone).
-    slots: L, extra positions per modality (divisible by 6); depth: D, leading blocks with replay.
-    noise, noise_type: strength and law of the noise in the start of the buffers (eq. 10).
+    slots: L, extra positions per modality (divisible by 6).
+    first: block at which the slots enter (0: the first one, as the paper has it); depth: D, blocks with replay from
+    there. noise, noise_type: strength and law of the noise in the start of the buffers (eq. 10).
     bottleneck: hidden width of G_m (`fed`) and of the residual maps (`learned`).
     shared_width: d_s, width of the shared buffer.
     dynamic_initialisation, private_buffer, shared_buffer, replay: rows of tables 3 and 4; all on is full REP.
@@ -110,6 +111,7 @@ class AdapterConfig(Section):
 
     memory: Literal["fed", "learned", "prompts", "none"] = "learned"
     slots: int = 6
+    first: int = 0
     depth: int = 8
     noise: float = 0.2
     noise_type: Literal["gaussian", "uniform", "laplace"] = "gaussian"
@@ -129,9 +131,10 @@ class TrainConfig(Section):
     """One stage of training.
 
     epochs: passes over the training windows; batch_size: windows per step over all devices.
-    learning_rate: peak rate after warm-up; warmup: share of the steps; floor: last rate as a share of the peak (cosine).
-    missing_rate: share of training windows that lose a modality (stage 2 only; the lost modalities share it equally).
-    trainable: stage 2: "adapter" (adapter and head), "matched" (as many backbone parameters as REP trains, from the
+    learning_rate: peak rate after warm-up; warmup: share of the steps; floor: last rate as a share of the peak
+    (cosine). missing_rate: share of training windows that lose a modality (stage 2 only; the lost modalities share it
+    equally). trainable: stage 2: "adapter" (adapter and head), "matched" (as many backbone parameters as REP trains,
+    from the
         head downwards), "everything".
     matched_parameters: with "matched", how many.
     distillation: stage 2: weight of the loss against the complete-data model's probabilities.

@@ -16,8 +16,11 @@ def build_memory(encoders: Encoders, spec: WindowSpec, config: AdapterConfig) ->
     if config.memory == "none":
         return HeadOnly(spec.names, config.zero_missing)
     steps = min(encoder.steps for encoder in encoders.values())
-    if not 1 <= config.depth <= steps:
-        raise InputError(f"adapter: depth must lie between 1 and the encoder's {steps} blocks, not {config.depth}")
+    if config.first < 0 or config.depth < 1 or config.first + config.depth > steps:
+        raise InputError(
+            f"adapter: {config.depth} blocks with replay from block {config.first} do not fit the encoder's {steps} "
+            "blocks; lower depth or first"
+        )
     if config.slots < 6 or config.slots % 6:
         raise InputError(f"adapter: slots must be a multiple of 6 (halves and thirds), not {config.slots}")
     if config.memory == "prompts":

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from rep_edge.adapter.equations import orthogonality, replay, start_private, unit_rows, update
-from rep_edge.adapter.memory import Encoders, Features, Memory, Reader, bottleneck, no_penalty, scalar
+from rep_edge.adapter.memory import Encoders, Features, Memory, Reader, bottleneck, lead_in, no_penalty, scalar
 from rep_edge.config import AdapterConfig
-from rep_edge.encoders.base import Encoder, prepend
+from rep_edge.encoders.base import Encoder, cut, join
 from rep_edge.signals import Pattern, WindowSpec
 
 
@@ -43,8 +43,9 @@ class State:
 class FedMemory(Memory):
     """REP as the paper states it (eq. 5 to 11), for any number of modalities.
 
-    All towers advance together through the first `depth` blocks, because the shared buffer couples them; a missing modality
-    takes part through its placeholder. Buffers not configured leave their slots out. The head reads the last buffers.
+    All towers advance together through the blocks with replay, because the shared buffer couples them; a missing
+    modality takes part through its placeholder. Buffers not configured leave their slots out. The head reads the last
+    buffers.
     """
 
     def __init__(self, encoders: Encoders, spec: WindowSpec, config: AdapterConfig) -> None:
@@ -53,7 +54,8 @@ class FedMemory(Memory):
         self.pattern_name = spec.pattern_name
         self.rows = config.slots // 2
         self.lead = self.rows * (config.private_buffer + config.shared_buffer)
-        widths = {name: [encoder.width(k) for k in range(config.depth)] for name, encoder in encoders.items()}
+        blocks = range(config.first, config.first + config.depth)
+        widths = {name: [encoder.width(k) for k in blocks] for name, encoder in encoders.items()}
         self.maps = nn.ModuleDict({name: TowerMaps(widths[name], config) for name in self.names})
         if config.private_buffer and not config.dynamic_initialisation:
             self.start = nn.ParameterDict(
@@ -66,8 +68,8 @@ class FedMemory(Memory):
             )
             self.epsilon = scalar(0.0)
             self.h = nn.ModuleList(
-                nn.Sequential(nn.Linear(sum(w[k] for w in widths.values()), config.shared_width), nn.GELU())
-                for k in range(config.depth)
+                nn.Sequential(nn.Linear(sum(w[j] for w in widths.values()), config.shared_width), nn.GELU())
+                for j in range(config.depth)
             )
         feature = {name: encoder.feature_width for name, encoder in encoders.items()}
         if config.private_buffer:
@@ -83,19 +85,20 @@ class FedMemory(Memory):
         return self.names
 
     def forward(self, encoders: Encoders, tokens: Mapping[str, Tensor], pattern: Pattern) -> Features:
+        sequences = {name: lead_in(encoders[name], tokens[name], self.config.first) for name in self.names}
         state = State(
-            sequences=dict(tokens),
-            private={n: self._start_private(n, tokens[n]) for n in self.names} if self.config.private_buffer else {},
+            sequences=sequences,
+            private={n: self._start_private(n, sequences[n]) for n in self.names} if self.config.private_buffer else {},
             shared=self._start_shared(pattern) if self.config.shared_buffer else None,
         )
         penalty = no_penalty(tokens)
-        for k in range(self.config.depth):
+        for j in range(self.config.depth):
             for name, encoder in encoders.items():
-                self._advance(name, k, encoder, state)
-                state.sequences[name] = encoder.step(k, state.sequences[name], self.lead)
-            self._update(k, state)
+                self._replay(name, j, encoder, state)
+                state.sequences[name] = encoder.step(self.config.first + j, state.sequences[name], self.lead)
+            self._update(j, state)
             if state.private and state.shared is not None:
-                penalty = penalty + self._orthogonality(k, state.private, state.shared)
+                penalty = penalty + self._orthogonality(j, state.private, state.shared)
         live = [name for name in self.names if name in pattern or not self.config.zero_missing]
         return Features({name: self._feature(name, encoders[name], state) for name in live}, penalty)
 
@@ -111,45 +114,53 @@ class FedMemory(Memory):
         rows: Tensor = self.shared[self.pattern_name(pattern) if self.config.dynamic_initialisation else "every"]
         return rows[None]
 
-    def _advance(self, name: str, k: int, encoder: Encoder, state: State) -> None:
-        """Sequence and private buffer to the width of block k, and the buffers replayed at the slots, shared ones first.
+    def _replay(self, name: str, j: int, encoder: Encoder, state: State) -> None:
+        """Sequence and private buffer to the width of the j-th block with replay, and the buffers into the slots.
 
-        Eq. 5 before the first block, eq. 9 before the others.
+        Shared slots stand first. Eq. 5 before the first of these blocks, eq. 9 before the others.
         """
-        lead = self.lead if k else 0
-        sequence = encoder.advance(k, state.sequences[name], lead)
-        buffers, maps = [], self._maps(name)
+        k, sequence, maps = self.config.first + j, state.sequences[name], self._maps(name)
+        buffers = []
+        if j:
+            sequence = encoder.advance(k, sequence, self.lead)
         if state.shared is not None:
-            buffers.append((maps.beta_shared, maps.theta[k](state.shared)))
+            buffers.append((maps.beta_shared, maps.theta[j](state.shared)))
         if state.private:
-            state.private[name] = encoder.widen(k, state.private[name])
+            state.private[name] = encoder.widen(k, state.private[name]) if j else state.private[name]
             buffers.append((maps.beta_private, state.private[name]))
-        if k == 0 or self.config.replay:
-            halves = list(sequence[:, :lead].split(self.rows, dim=1)) if k else [None] * len(buffers)
-            sequence = sequence[:, lead:]
-            for held, (strength, buffer) in reversed(list(zip(halves, buffers, strict=True))):
-                sequence = prepend(replay(held, strength, buffer), sequence)
-        state.sequences[name] = sequence
+        if j == 0:
+            parts = [replay(None, strength, buffer) for strength, buffer in buffers]
+            state.sequences[name] = join([*parts, sequence])
+        elif self.config.replay:
+            *held, tokens = cut(sequence, [self.rows] * len(buffers))
+            parts = [replay(slots, *buffer) for slots, buffer in zip(held, buffers, strict=True)]
+            state.sequences[name] = join([*parts, tokens])
+        else:
+            state.sequences[name] = sequence
 
-    def _update(self, k: int, state: State) -> None:
-        """Eq. 7 for every tower, then eq. 8. Without private buffers the shared slots' outputs feed the shared buffer."""
-        news = {name: self._maps(name).norm[k](state.sequences[name][:, self.lead - self.rows : self.lead]) for name in self.names}
-        for name, buffer in state.private.items():
+    def _update(self, j: int, state: State) -> None:
+        """Eq. 7 for every tower, then eq. 8. Without private buffers the shared slots' outputs feed the shared one."""
+        news = {}
+        for name in self.names:
             maps = self._maps(name)
-            news[name] = state.private[name] = update(buffer, maps.g[k](news[name]), maps.alpha.sigmoid())
+            out = maps.norm[j](state.sequences[name][:, self.lead - self.rows : self.lead])
+            if name in state.private:
+                out = state.private[name] = update(state.private[name], maps.g[j](out), maps.alpha.sigmoid())
+            news[name] = out
         if state.shared is not None:
             batch = max(rows.shape[0] for rows in news.values())
-            joined = torch.cat([news[name].expand(batch, -1, -1) for name in self.names], dim=-1)
-            state.shared = update(state.shared, self.h[k](joined), self.epsilon.sigmoid())
+            joined = torch.cat([rows.expand(batch, -1, -1) for rows in news.values()], dim=-1)
+            state.shared = update(state.shared, self.h[j](joined), self.epsilon.sigmoid())
 
-    def _orthogonality(self, k: int, private: Mapping[str, Tensor], shared: Tensor) -> Tensor:
-        """Eq. 6 in the shared width, where buffers of towers of different widths can be compared: F_p Theta_m with F_s."""
-        return orthogonality([shared, *(private[name] @ self._maps(name).theta[k].weight for name in self.names)])
+    def _orthogonality(self, j: int, private: Mapping[str, Tensor], shared: Tensor) -> Tensor:
+        """Eq. 6 in the shared width, where buffers of towers of different widths can be compared: F_p Theta_m and F_s."""
+        projected = [private[name] @ cast("nn.Linear", self._maps(name).theta[j]).weight for name in self.names]
+        return orthogonality([shared, *projected])
 
     def _feature(self, name: str, encoder: Encoder, state: State) -> Tensor:
-        """The rest of the tower, slots carried along, and what the last buffers add, so that their last update is read."""
+        """The rest of the tower, slots carried along, and what the last buffers add, so that their update is read."""
         sequence, lead = state.sequences[name], self.lead
-        for k in range(self.config.depth, encoder.steps):
+        for k in range(self.config.first + self.config.depth, encoder.steps):
             keep = k < encoder.steps - 1
             sequence = encoder.step(k, encoder.advance(k, sequence, lead), lead, keep=keep)
             lead = lead if keep else 0

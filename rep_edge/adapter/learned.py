@@ -1,4 +1,5 @@
-"""The memory of the released code: learned buffers, refined from block to block by small networks, independent of the input."""
+"""The memory of the released code: learned buffers, refined from block to block by small networks, independent of the
+input."""
 
 from __future__ import annotations
 
@@ -9,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from rep_edge.adapter.equations import unit_rows, update
-from rep_edge.adapter.memory import Encoders, Features, Memory, Reader, no_penalty, scalar
+from rep_edge.adapter.memory import Encoders, Features, Memory, Reader, lead_in, no_penalty, scalar
 from rep_edge.config import AdapterConfig
-from rep_edge.encoders.base import Encoder, prepend
+from rep_edge.encoders.base import Encoder, join
 from rep_edge.signals import Pattern, WindowSpec
 
 DROPOUT = 0.1
@@ -38,43 +39,69 @@ class ResidualMap(nn.Module):
         return mapped
 
 
+class TokenAttention(nn.Module):
+    """One head: out(softmax(q(queries) k(tokens)^T / sqrt(d)) v(tokens)).
+
+    Written so that nothing is computed per token but the two products with it: the key map goes to the queries' side
+    (its bias would not change a softmax), and the value map behind the average, because weights add up to one.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query, self.value, self.out = nn.Linear(width, width), nn.Linear(width, width), nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)
+        self.scale = width**-0.5
+
+    def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
+        """[n, d] over [B, N, d] -> [B, n, d]."""
+        looked_for = self.query(queries) @ self.key.weight * self.scale
+        weights = (looked_for @ tokens.transpose(1, 2)).softmax(dim=-1)
+        rows: Tensor = self.out(self.value(weights @ tokens))
+        return rows
+
+
 class LearnedTower(nn.Module):
     """One modality's rows and maps.
 
-    start: private rows for "present" and "missing" [L / 3, d_0]; stages: R of every block with replay; entry: R of the shared
-    rows; queries: per pattern [L / 3, d_0], which attend over the embedded tokens (`attention`, one head).
+    start: private rows for "present" and "missing" [L / 3, d]; stages: R of every block with replay; entry: R of the
+    shared rows; queries: per pattern [L / 3, d], which attend over the tokens that the slots meet first.
     """
 
     def __init__(self, encoder: Encoder, concatenated: list[int], patterns: list[str], config: AdapterConfig) -> None:
         super().__init__()
-        rows, width = config.slots // 3, encoder.width(0)
+        rows, width = config.slots // 3, encoder.width(config.first)
         if config.private_buffer:
             self.start = nn.ParameterDict(
-                {state: nn.Parameter(config.noise * unit_rows(config.noise_type, rows, width)) for state in (HERE, AWAY)}
+                {
+                    state: nn.Parameter(config.noise * unit_rows(config.noise_type, rows, width))
+                    for state in (HERE, AWAY)
+                }
             )
             self.stages = nn.ModuleList(
-                ResidualMap(total, config.bottleneck, encoder.width(k)) for k, total in enumerate(concatenated)
+                ResidualMap(total, config.bottleneck, encoder.width(config.first + j))
+                for j, total in enumerate(concatenated)
             )
         if config.shared_buffer:
             self.entry = ResidualMap(config.shared_width, config.bottleneck, width)
         if config.dynamic_initialisation:
-            self.queries = nn.ParameterDict({name: nn.Parameter(QUERY_STD * torch.randn(rows, width)) for name in patterns})
-            self.attention = nn.MultiheadAttention(width, 1, batch_first=True)
+            self.queries = nn.ParameterDict(
+                {name: nn.Parameter(QUERY_STD * torch.randn(rows, width)) for name in patterns}
+            )
+            self.attention = TokenAttention(width)
             for parameter in (*self.queries.parameters(), *self.attention.parameters()):
                 parameter.requires_grad_(config.train_dynamic)
 
     def dynamic_rows(self, tokens: Tensor, pattern: str) -> Tensor:
-        """The pattern's queries over the embedded tokens: [B, N, d] -> [B, L / 3, d]."""
-        queries = self.queries[pattern].expand(tokens.shape[0], -1, -1)
-        rows: Tensor = self.attention(queries, tokens, tokens, need_weights=False)[0]
+        """The pattern's queries over the tokens: [B, N, d] -> [B, L / 3, d]."""
+        rows: Tensor = self.attention(self.queries[pattern], tokens)
         return rows
 
 
 class LearnedMemory(Memory):
     """REP as its public code has it: private rows replaced before every block, shared and dynamic rows carried along.
 
-    Nothing of the replay depends on the input, so that in an exported graph each private row is a constant of which only keys
-    and values remain; towers are independent of each other, and a missing modality's tower is not run.
+    Nothing of the replay depends on the input, so that in an exported graph each private row is a constant of which
+    only keys and values remain; towers are independent of each other, and a missing modality's tower is not run.
     """
 
     def __init__(self, encoders: Encoders, spec: WindowSpec, config: AdapterConfig) -> None:
@@ -82,7 +109,8 @@ class LearnedMemory(Memory):
         self.config, self.names = config, spec.names
         self.pattern_name = spec.pattern_name
         patterns = [spec.pattern_name(pattern) for pattern in spec.patterns()]
-        concatenated = [sum(encoder.width(k) for encoder in encoders.values()) for k in range(config.depth)]
+        blocks = range(config.first, config.first + config.depth)
+        concatenated = [sum(encoder.width(k) for encoder in encoders.values()) for k in blocks]
         self.per_tower = nn.ModuleDict(
             {name: LearnedTower(encoder, concatenated, patterns, config) for name, encoder in encoders.items()}
         )
@@ -107,12 +135,13 @@ class LearnedMemory(Memory):
         return [name for name in self.names if name in pattern or not self.config.zero_missing]
 
     def prepare(self, encoders: Encoders, tokens: Mapping[str, Tensor]) -> None:
-        """Private rows start at the mean embedded token plus the noise they were drawn with."""
+        """Private rows start at the mean token that they meet plus the noise they were drawn with."""
         with torch.no_grad():
             for name, embedded in tokens.items():
                 if self.config.private_buffer:
+                    mean = lead_in(encoders[name], embedded, self.config.first).mean(dim=(0, 1))
                     for rows in self._tower(name).start.values():
-                        rows += embedded.mean(dim=(0, 1))
+                        rows += mean
 
     def forward(self, encoders: Encoders, tokens: Mapping[str, Tensor], pattern: Pattern) -> Features:
         private = self.private_rows(encoders, pattern) if self.config.private_buffer else []
@@ -129,44 +158,45 @@ class LearnedMemory(Memory):
         """
         held = {name: self._tower(name).start[HERE if name in pattern else AWAY][None] for name in self.names}
         blocks: list[dict[str, Tensor]] = []
-        for k in range(self.config.depth):
-            held = {name: encoders[name].widen(k, rows) for name, rows in held.items()}
-            joined = cast("nn.ModuleList", self.norms)[k](torch.cat([held[name] for name in self.names], dim=-1))
-            news = {name: self._tower(name).stages[k](joined) for name in self.names}
-            held = {name: update(held[name], rows, self.mix) if k else rows for name, rows in news.items()}
+        for j in range(self.config.depth):
+            if j:
+                held = {name: encoders[name].widen(self.config.first + j, rows) for name, rows in held.items()}
+            joined = cast("nn.ModuleList", self.norms)[j](torch.cat([held[name] for name in self.names], dim=-1))
+            news = {name: self._tower(name).stages[j](joined) for name in self.names}
+            held = {name: update(held[name], rows, self.mix) if j else rows for name, rows in news.items()}
             blocks.append(held)
         return blocks
 
-    def _through(
-        self, name: str, encoder: Encoder, tokens: Tensor, private: list[Tensor], pattern: Pattern
-    ) -> Tensor:
+    def _through(self, name: str, encoder: Encoder, tokens: Tensor, private: list[Tensor], pattern: Pattern) -> Tensor:
         """One tower, embedded tokens to feature. Private rows that the next block replaces are keys and values only."""
-        sequence = tokens
-        for rows in self._entering(name, tokens, pattern):
-            sequence = prepend(rows, sequence)
+        first, last = self.config.first, encoder.steps - 1
+        tokens = lead_in(encoder, tokens, first)
+        entering = self._entering(name, tokens, pattern)
+        sequence = join([*entering, tokens])
         lead = carried = sequence.shape[1] - tokens.shape[1]
-        last = encoder.steps - 1
-        joins = (self.config.depth if self.config.replay else 1) - 1
-        for k in range(encoder.steps):
-            sequence, fixed = encoder.advance(k, sequence, lead), None
+        joins = first + (self.config.depth if self.config.replay else 1) - 1
+        for k in range(first, encoder.steps):
+            if k > first:
+                sequence = encoder.advance(k, sequence, lead)
+            fixed = None
             if private and k == joins and k < last:
-                sequence = prepend(private[k], sequence)
-                lead += private[k].shape[1]
+                sequence = join([private[k - first], sequence])
+                lead += private[k - first].shape[1]
             elif private and k <= joins:
-                fixed = encoder.remember(k, private[k])
+                fixed = encoder.remember(k, private[k - first])
             keep = k < last or name in self.readers
             sequence = encoder.step(k, sequence, lead, fixed, keep)
             lead = lead if keep else 0
         feature = encoder.pool(sequence[:, lead:])
-        return feature + self.readers[name](sequence[:, lead - carried : lead]) if lead else feature
+        return feature + self.readers[name](sequence[:, lead - carried : lead]) if name in self.readers else feature
 
     def _entering(self, name: str, tokens: Tensor, pattern: Pattern) -> list[Tensor]:
-        """What enters at the first block and is carried: dynamic rows [B, L / 3, d], then shared rows [1, L / 3, d]."""
+        """What enters before the tokens and is carried: shared rows [1, L / 3, d], then dynamic ones [B, L / 3, d]."""
         rows = []
-        if self.config.dynamic_initialisation:
-            rows.append(self._tower(name).dynamic_rows(tokens, self.pattern_name(pattern)))
         if self.config.shared_buffer:
             rows.append(self._tower(name).entry(self.shared[self.pattern_name(pattern)])[None])
+        if self.config.dynamic_initialisation:
+            rows.append(self._tower(name).dynamic_rows(tokens, self.pattern_name(pattern)))
         return rows
 
     def _tower(self, name: str) -> LearnedTower:

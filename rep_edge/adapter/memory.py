@@ -59,13 +59,21 @@ def plain_tower(encoder: Encoder, tokens: Tensor) -> Tensor:
     return encoder.pool(tokens)
 
 
+def lead_in(encoder: Encoder, tokens: Tensor, first: int) -> Tensor:
+    """Embedded tokens through the blocks before the slots, as block `first` takes them."""
+    for k in range(first):
+        tokens = encoder.step(k, encoder.advance(k, tokens, 0), 0)
+    return encoder.advance(first, tokens, 0)
+
+
 def no_penalty(tokens: Mapping[str, Tensor]) -> Tensor:
     """An orthogonality of zero."""
     return next(iter(tokens.values())).new_zeros(())
 
 
 class Reader(nn.Module):
-    """What the head reads of slots or buffers: rows [B, n, d] to an offset of the feature [B, feature_width], at first zero."""
+    """What the head reads of slots or buffers: rows [B, n, d] to an offset of the feature [B, feature_width], at first
+    zero."""
 
     def __init__(self, rows: int, width: int, feature_width: int) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from rep_edge.adapter.memory import Encoders, Features, Memory, no_penalty
+from rep_edge.adapter.memory import Encoders, Features, Memory, lead_in, no_penalty
 from rep_edge.config import AdapterConfig
 from rep_edge.encoders.base import Encoder
 from rep_edge.signals import Pattern, WindowSpec
@@ -17,7 +17,7 @@ START_STD = 0.02
 
 
 class PromptMemory(Memory):
-    """L rows per pattern, modality and block k < D, attended to and replaced before the next block."""
+    """L rows per pattern, modality and block with replay, attended to and replaced before the next block."""
 
     def __init__(self, encoders: Encoders, spec: WindowSpec, config: AdapterConfig) -> None:
         super().__init__()
@@ -36,18 +36,21 @@ class PromptMemory(Memory):
     def forward(self, encoders: Encoders, tokens: Mapping[str, Tensor], pattern: Pattern) -> Features:
         prompts = cast("nn.ModuleDict", self.prompts[self.pattern_name(pattern)])
         features = {
-            name: self._through(encoders[name], embedded, cast("nn.ParameterList", prompts[name]))
+            name: self._through(encoders[name], embedded, list(cast("nn.ParameterList", prompts[name])))
             for name, embedded in tokens.items()
         }
         return Features(features, no_penalty(tokens))
 
-    @staticmethod
-    def _through(encoder: Encoder, tokens: Tensor, prompts: nn.ParameterList) -> Tensor:
-        for k in range(encoder.steps):
-            fixed = encoder.remember(k, prompts[k][None]) if k < len(prompts) else None
-            tokens = encoder.step(k, encoder.advance(k, tokens, 0), 0, fixed)
+    def _through(self, encoder: Encoder, tokens: Tensor, prompts: list[Tensor]) -> Tensor:
+        first = self.config.first
+        tokens = lead_in(encoder, tokens, first)
+        for k in range(first, encoder.steps):
+            sequence = encoder.advance(k, tokens, 0) if k > first else tokens
+            fixed = encoder.remember(k, prompts[k - first][None]) if k - first < len(prompts) else None
+            tokens = encoder.step(k, sequence, 0, fixed)
         return encoder.pool(tokens)
 
 
 def _rows(encoder: Encoder, config: AdapterConfig) -> nn.ParameterList:
-    return nn.ParameterList(START_STD * torch.randn(config.slots, encoder.width(k)) for k in range(config.depth))
+    blocks = range(config.first, config.first + config.depth)
+    return nn.ParameterList(START_STD * torch.randn(config.slots, encoder.width(k)) for k in blocks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -58,11 +59,13 @@ class Encoder(nn.Module):
         """An equal encoder for a placeholder window [1, channels, samples] that computes each distinct token once."""
 
 
-def prepend(rows: Tensor, sequence: Tensor) -> Tensor:
-    """[B, L, d] in front of [B, N, d]; a batch of one is repeated to the other's."""
-    if rows.shape[0] != sequence.shape[0]:
-        if rows.shape[0] == 1:
-            rows = rows.expand(sequence.shape[0], -1, -1)
-        else:
-            sequence = sequence.expand(rows.shape[0], -1, -1)
-    return torch.cat([rows, sequence], dim=1)
+def join(parts: Sequence[Tensor]) -> Tensor:
+    """[B, L, d], ... one behind the other along the sequence; a batch of one is repeated to the others'."""
+    batch = next((part.shape[0] for part in parts if part.shape[0] != 1), 1)
+    return torch.cat([part if part.shape[0] == batch else part.expand(batch, -1, -1) for part in parts], dim=1)
+
+
+def cut(sequence: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """The leading parts of a sequence [B, N, d] in these sizes, then the rest."""
+    rest = sequence.shape[1] - sum(sizes)
+    return list(torch.split(sequence, [*sizes, rest], dim=1))

@@ -11,7 +11,7 @@ from timm.models.swin_transformer import PatchMerging, SwinTransformerBlock
 from torch import Tensor, nn
 
 from rep_edge.config import FrontendConfig, SwinConfig
-from rep_edge.encoders.base import Encoder, prepend
+from rep_edge.encoders.base import Encoder, join
 from rep_edge.encoders.swin_collapse import collapse
 from rep_edge.encoders.window_plan import Index, WindowPlan, lookup, merge_order, take, window_order
 from rep_edge.frontend import SegmentSpectrum
@@ -132,15 +132,14 @@ class SwinEncoder(Encoder):
         if stage is None:
             return sequence
         order: Tensor = self.get_buffer(f"merge_order_{stage}")
-        width = sequence.shape[-1]
-        tokens = sequence[:, lead:].index_select(1, order).reshape(-1, order.shape[0] // 4, 4 * width)
-        if lead:
-            tokens = torch.cat([_four_times(sequence[:, :lead]), tokens], dim=1)
-        return self._merge(stage, tokens)
+        # A slot is taken four times, as its own neighbour.
+        front = torch.arange(lead, device=order.device).repeat_interleave(4)
+        quads = sequence.index_select(1, torch.cat([front, order + lead]))
+        return self._merge(stage, quads.reshape(-1, lead + order.shape[0] // 4, 4 * sequence.shape[-1]))
 
     def widen(self, k: int, rows: Tensor) -> Tensor:
         stage = self.merge_before.get(k)
-        return rows if stage is None else self._merge(stage, _four_times(rows))
+        return rows if stage is None else self._merge(stage, torch.cat([rows, rows, rows, rows], dim=-1))
 
     def _merge(self, stage: int, rows: Tensor) -> Tensor:
         merge: Any = self.merges[stage]
@@ -164,26 +163,25 @@ class SwinEncoder(Encoder):
         qkv: [B, lead + N, 3 d] -> [B, lead + N, d], without the slots where they are not kept.
         """
         block, plan = self._block_of(k), self._plan_of(k)
-        area, width = block.window_area, self.width(k)
-        slots = qkv[:, :lead]
+        area, width, heads = block.window_area, self.width(k), self.heads
         if fixed is not None:
-            slots = prepend(fixed, slots) if lead else fixed
-        own = qkv[:, lead:].reshape(-1, plan.windows, area, 3 * width)
-        extra = slots.shape[1] if lead or fixed is not None else 0
-        if extra:
-            slots = slots[:, None].expand(own.shape[0], plan.windows, extra, 3 * width)
-            own = torch.cat([slots, own], dim=2)
+            qkv = join([fixed, qkv])
+        slots = lead if fixed is None else lead + fixed.shape[1]
+        if slots:
+            qkv = qkv.index_select(1, plan.with_slots(slots))
+        # One transposition for queries, keys and values: [B, U, 3 h, slots + A, d / h].
+        parts = qkv.reshape(-1, plan.windows, slots + area, 3 * heads, width // heads).transpose(2, 3)
+        query, key, value = parts.split(heads, dim=2)
         queries = lead if keep else 0
-        own = own.reshape(-1, plan.windows, extra + area, 3, self.heads, width // self.heads)
-        q, key, value = own.permute(3, 0, 1, 4, 2, 5).unbind(0)
-        q = q[..., extra - queries :, :] * block.attn.scale
-        scores = q @ key.transpose(-2, -1) + self._bias(k, queries, extra)
+        if queries < slots:
+            query = query[..., slots - queries :, :]
+        scores = (query * block.attn.scale) @ key.transpose(-2, -1) + self._bias(k, queries, slots)
         weights = block.attn.attn_drop(scores.softmax(dim=-1))
         mixed = (weights @ value).transpose(2, 3).reshape(-1, plan.windows, queries + area, width)
         if not queries:
             return mixed.reshape(-1, plan.windows * area, width)
-        tokens = mixed[:, :, queries:].reshape(-1, plan.windows * area, width)
-        return torch.cat([plan.average(mixed[:, :, :queries]), tokens], dim=1)
+        for_slots, for_tokens = mixed.split([queries, area], dim=2)
+        return torch.cat([plan.average(for_slots), for_tokens.reshape(-1, plan.windows * area, width)], dim=1)
 
     def _bias(self, k: int, queries: int, extra: int) -> Tensor:
         """Relative position bias and mask [1 or U, heads, queries + A, extra + A]; slots have neither."""
@@ -205,11 +203,6 @@ class SwinEncoder(Encoder):
 
     def collapsed(self, placeholder: Tensor) -> Encoder:
         return collapse(self, placeholder)
-
-
-def _four_times(rows: Tensor) -> Tensor:
-    """A row that stands outside the grid takes part in a merge as four equal neighbours."""
-    return torch.cat([rows, rows, rows, rows], dim=-1)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -54,11 +54,18 @@ class WindowPlan(nn.Module):
         self.register_buffer("mask", mask, persistent=False)
         self.register_buffer("weight", weight, persistent=False)
         self.windows = len(weight)
+        self.area = order.size // self.windows
         self.even = bool((weight == weight[0]).all())
 
     def arrange(self, sequence: Tensor, lead: int) -> Tensor:
         """The sequence with its tokens in window order, slots in front as they were."""
         return take(sequence, lead, self.order)
+
+    def with_slots(self, slots: int) -> Tensor:
+        """Rows of [slots, tokens in window order] that each window sees, slots first: int64 [U * (slots + A)]."""
+        front = torch.arange(slots, device=self.weight.device).expand(self.windows, -1)
+        own = torch.arange(self.windows * self.area, device=self.weight.device).reshape(self.windows, -1) + slots
+        return torch.cat([front, own], dim=1).reshape(-1)
 
     def average(self, slots: Tensor) -> Tensor:
         """Slots per window [B, U, L, d] to their mean over windows [B, L, d]."""
