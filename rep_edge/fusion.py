@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,8 @@ HEADS = 4
 class FusionHead(nn.Module):
     """Features of the modalities that speak, fused by attention (FOCAL's head): [B, F] each -> logits [B, classes].
 
-    The query is the mean of the normed features, so that any subset of modalities can be fused; those left out are masked.
+    The query is the mean of the normed features, so that any subset of modalities can be fused; those left out are
+    masked.
     """
 
     def __init__(self, names: tuple[str, ...], width: int, classes: int) -> None:
@@ -30,7 +32,7 @@ class FusionHead(nn.Module):
             # Attention over one key is that key's value.
             mean, mixed = normed[0], self.value(normed[0])
         else:
-            stacked = torch.stack(torch.broadcast_tensors(*normed), dim=1)
+            stacked = torch.stack(_of_one_batch(normed), dim=1)
             mean = stacked.mean(dim=1)
             mixed = self._attend(mean, stacked)
         logits: Tensor = self.classifier(self.norm(mean + self.out(mixed)))
@@ -44,3 +46,9 @@ class FusionHead(nn.Module):
         scores = (q * key).sum(dim=-1, keepdim=True) * (width // HEADS) ** -0.5
         mixed: Tensor = (scores.softmax(dim=1) * value).sum(dim=1).reshape(-1, width)
         return mixed
+
+
+def _of_one_batch(features: list[Tensor]) -> tuple[Tensor, ...]:
+    """Features [B, F], a constant one with B = 1 repeated to the others' batch."""
+    broadcast = cast("Callable[..., tuple[Tensor, ...]]", torch.broadcast_tensors)
+    return broadcast(*features)

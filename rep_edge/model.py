@@ -30,8 +30,9 @@ class ModelOutput(NamedTuple):
 class RepModel(nn.Module):
     """Raw windows to logits.
 
-    stage "backbone": a missing modality's placeholder goes through its tower and is fused like any other (the plain model).
-    stage "adapted": the memory decides what runs; a missing modality is left out of the fusion where `zero_missing` says so.
+    stage "backbone": a missing modality's placeholder goes through its tower and is fused like any other (the plain
+    model). stage "adapted": the memory decides what runs; a missing modality is left out of the fusion where
+    `zero_missing` says so.
     """
 
     def __init__(self, config: Config, labels: Sequence[str]) -> None:
@@ -75,7 +76,9 @@ class RepModel(nn.Module):
     def prepare(self, windows: Mapping[str, Tensor]) -> None:
         """Start learned buffers from some training windows, all modalities live."""
         with torch.no_grad():
-            self.memory.prepare(self._towers(), {name: self.encoder(name).embed(windows[name]) for name in self.spec.names})
+            self.memory.prepare(
+                self._towers(), {name: self.encoder(name).embed(windows[name]) for name in self.spec.names}
+            )
 
     def train_only(self, trainable: Literal["adapter", "matched", "everything"], matched_parameters: int = 0) -> None:
         """Choose what learns: memory and head, and for the rivals also towers.

@@ -153,7 +153,7 @@ class FedMemory(Memory):
             state.shared = update(state.shared, self.h[j](joined), self.epsilon.sigmoid())
 
     def _orthogonality(self, j: int, private: Mapping[str, Tensor], shared: Tensor) -> Tensor:
-        """Eq. 6 in the shared width, where buffers of towers of different widths can be compared: F_p Theta_m and F_s."""
+        """Eq. 6 in the shared width, where towers of different widths can be compared: F_p Theta_m and F_s."""
         projected = [private[name] @ cast("nn.Linear", self._maps(name).theta[j]).weight for name in self.names]
         return orthogonality([shared, *projected])
 

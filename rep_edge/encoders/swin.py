@@ -171,16 +171,16 @@ class SwinEncoder(Encoder):
             qkv = qkv.index_select(1, plan.with_slots(slots))
         # One transposition for queries, keys and values: [B, U, 3 h, slots + A, d / h].
         parts = qkv.reshape(-1, plan.windows, slots + area, 3 * heads, width // heads).transpose(2, 3)
-        query, key, value = parts.split(heads, dim=2)
+        query, key, value = torch.split(parts, heads, dim=2)
         queries = lead if keep else 0
         if queries < slots:
             query = query[..., slots - queries :, :]
         scores = (query * block.attn.scale) @ key.transpose(-2, -1) + self._bias(k, queries, slots)
         weights = block.attn.attn_drop(scores.softmax(dim=-1))
-        mixed = (weights @ value).transpose(2, 3).reshape(-1, plan.windows, queries + area, width)
+        mixed: Tensor = (weights @ value).transpose(2, 3).reshape(-1, plan.windows, queries + area, width)
         if not queries:
             return mixed.reshape(-1, plan.windows * area, width)
-        for_slots, for_tokens = mixed.split([queries, area], dim=2)
+        for_slots, for_tokens = torch.split(mixed, [queries, area], dim=2)
         return torch.cat([plan.average(for_slots), for_tokens.reshape(-1, plan.windows * area, width)], dim=1)
 
     def _bias(self, k: int, queries: int, extra: int) -> Tensor:

@@ -15,7 +15,8 @@ def window_order(grid: tuple[int, int], window: tuple[int, int], shift: tuple[in
     position: Index = np.arange(grid[0] * grid[1], dtype=np.int64).reshape(grid)
     rolled: Index = np.roll(position, (-shift[0], -shift[1]), axis=(0, 1))
     rows, columns = grid[0] // window[0], grid[1] // window[1]
-    return rolled.reshape(rows, window[0], columns, window[1]).transpose(0, 2, 1, 3).reshape(-1)
+    order: Index = rolled.reshape(rows, window[0], columns, window[1]).transpose(0, 2, 1, 3).reshape(-1)
+    return order
 
 
 def merge_order(grid: tuple[int, int], placed: Index) -> Index:
