@@ -15,7 +15,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Base of all sections: immutable, named fields, unknown keys refused."""
 
 
-class SimulatedData(Section, tag_field="source", tag="simulated"):
+class SimulatedData(Section, frozen=True, kw_only=True, tag_field="source", tag="simulated"):
     """The simulated vehicles and walkers of `rep_edge.data.simulated`.
 
     runs_per_class: independent runs (site, distance, speed, wind, gains) drawn for each class, over all splits.
@@ -28,7 +28,7 @@ class SimulatedData(Section, tag_field="source", tag="simulated"):
     seed: int = 0
 
 
-class RecordingsData(Section, tag_field="source", tag="recordings"):
+class RecordingsData(Section, frozen=True, kw_only=True, tag_field="source", tag="recordings"):
     """A folder of one's own recordings (`rep_edge.data.recordings`).
 
     root: folder with one sub-folder per modality and labels.csv.
@@ -37,7 +37,7 @@ class RecordingsData(Section, tag_field="source", tag="recordings"):
     root: str
 
 
-class ModData(Section, tag_field="source", tag="mod"):
+class ModData(Section, frozen=True, kw_only=True, tag_field="source", tag="mod"):
     """FOCAL's MOD as it lies on disk (`rep_edge.data.mod`).
 
     root: folder of the raw runs or of the preprocessed windows (decided by what it holds).
@@ -53,7 +53,7 @@ class ModData(Section, tag_field="source", tag="mod"):
 DataConfig = SimulatedData | RecordingsData | ModData
 
 
-class SplitConfig(Section):
+class SplitConfig(Section, frozen=True, kw_only=True):
     """Shares of the recordings (or runs) of each class in validation and test; the rest trains."""
 
     validation: float = 0.15
@@ -61,7 +61,7 @@ class SplitConfig(Section):
     seed: int = 0
 
 
-class FrontendConfig(Section):
+class FrontendConfig(Section, frozen=True, kw_only=True):
     """Waveform to segment spectra.
 
     segments: equal segments of one window, each with its own DFT.
@@ -72,7 +72,7 @@ class FrontendConfig(Section):
     channels: Literal["log_magnitude", "complex"] = "log_magnitude"
 
 
-class SwinConfig(Section):
+class SwinConfig(Section, frozen=True, kw_only=True):
     """The SW-T encoder, one per modality.
 
     patch_bins: per modality, frequency bins of one patch (segments are never joined).
@@ -92,7 +92,7 @@ class SwinConfig(Section):
     drop_path: float = 0.1
 
 
-class AdapterConfig(Section):
+class AdapterConfig(Section, frozen=True, kw_only=True):
     """REP and the adapters it is compared with.
 
     memory: "fed" (the paper's equations), "learned" (the released code), "prompts" (learned prompts per pattern, MAP),
@@ -127,7 +127,7 @@ class AdapterConfig(Section):
     orthogonality: float = 0.0
 
 
-class TrainConfig(Section):
+class TrainConfig(Section, frozen=True, kw_only=True):
     """One stage of training.
 
     epochs: passes over the training windows; batch_size: windows per step over all devices.
@@ -158,7 +158,7 @@ class TrainConfig(Section):
     augment: bool = True
 
 
-class Config(Section):
+class Config(Section, frozen=True, kw_only=True):
     """One experiment, end to end."""
 
     signals: WindowSpec

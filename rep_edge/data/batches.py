@@ -1,0 +1,72 @@
+"""Windows of a dataset as batches of tensors: from memory where they fit, else read as they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from rep_edge.data.windows import Window, WindowDataset
+
+MEMORY_LIMIT = 2 << 30
+"""Bytes of windows that are kept in memory."""
+
+
+class WindowBatches:
+    """The windows of a dataset, ready to be taken in any order.
+
+    targets: int64 [n]. Reading the dataset happens once, here, where n windows of float32 take at most `limit` bytes.
+    """
+
+    def __init__(self, dataset: WindowDataset, limit: int = MEMORY_LIMIT) -> None:
+        self.dataset = dataset
+        self.targets = torch.from_numpy(np.asarray(dataset.targets, dtype=np.int64))
+        fits = len(dataset) * 4 * sum(m.samples * m.channels for m in dataset.spec.modalities) <= limit
+        self._stored = self._read_all() if fits else None
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def take(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[dict[str, Tensor]]:
+        """For each batch of indices, name -> float32 [B, channels, samples]."""
+        if self._stored is None:
+            order = [indices.tolist() for indices in batches]
+            yield from DataLoader(_Values(self.dataset), batch_sampler=order, num_workers=2, collate_fn=_collate)
+            return
+        for indices in batches:
+            chosen = torch.from_numpy(indices)
+            yield {name: values[chosen] for name, values in self._stored.items()}
+
+    def in_order(self, batch_size: int, start: int = 0, step: int = 1) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        """All windows start, start + step, ... once, in dataset order, with their targets [B]."""
+        indices = np.arange(start, len(self), step, dtype=np.int64)
+        batches = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
+        for chosen, windows in zip(batches, self.take(batches), strict=True):
+            yield windows, self.targets[torch.from_numpy(chosen)]
+
+    def _read_all(self) -> dict[str, Tensor]:
+        n, spec = len(self.dataset), self.dataset.spec
+        arrays = {m.name: np.empty((n, *m.shape), dtype=np.float32) for m in spec.modalities}
+        for index in range(n):
+            values = self.dataset[index].values
+            for name, array in arrays.items():
+                array[index] = values[name]
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+class _Values(Dataset[Window]):
+    """A WindowDataset in the form torch's loader takes."""
+
+    def __init__(self, dataset: WindowDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, index: int) -> Window:
+        return self.dataset[index]
+
+
+def _collate(windows: list[Window]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(np.stack([w.values[name] for w in windows])) for name in windows[0].values}
