@@ -34,4 +34,5 @@ def _colour(values: Tensor, shift: Tensor, generator: torch.Generator) -> Tensor
     samples = values.shape[-1]
     delay = (shift * samples).floor()[:, None, None] / samples
     phase = -2 * torch.pi * delay * torch.arange(bins)
-    return torch.fft.irfft(spectrum * torch.polar(gain, phase), n=samples)
+    coloured: Tensor = torch.fft.irfft(spectrum * torch.polar(gain, phase), n=samples)
+    return coloured

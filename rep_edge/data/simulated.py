@@ -1,9 +1,10 @@
 """The simulated source: seven classes of vehicles and walkers, heard by a microphone and felt by a geophone.
 
-No download: every run draws its own site, course, speed, wind, engine and gains from the seed. `docs/simulated.md` holds the
-equations. Confusable by sound: Truck and mustang (both V8), Polaris and motor (twins), tesla and walk far off (both near the wind).
-Told apart by the ground: their weight, wheelbase, wheel hop and footsteps. Confusable in the ground: tesla and mustang (alike
-in mass and wheelbase), motor and Polaris far off; told apart by sound: the engine or its absence.
+No download: every run draws its own site, course, speed, wind, engine and gains from the seed. `docs/simulated.md`
+holds the equations. Confusable by sound: Truck and mustang (both V8), Polaris and motor (twins), tesla and walk far off
+(both near the wind). Told apart by the ground: their weight, wheelbase, wheel hop and footsteps. Confusable in the
+ground: tesla and mustang (alike in mass and wheelbase), motor and Polaris far off; told apart by sound: the engine or
+its absence.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ SENSORS = {"acoustic": acoustic.record, "seismic": seismic.record}
 class SimulatedDataset:
     """All windows of all runs, made once and kept in memory (float32); a WindowDataset.
 
-    The windows depend on the seed and on each modality's own rate and length alone: a spec with one sensor gives the very
-    windows that the sensor has in a spec with both. Windows of a run follow each other without overlap.
-    Raises InputError for a modality that is neither "acoustic" nor "seismic" and for counts below 1.
+    The windows depend on the seed and on each modality's own rate and length alone: a spec with one sensor gives the
+    very windows that the sensor has in a spec with both. Windows of a run follow each other without overlap. Raises
+    InputError for a modality that is neither "acoustic" nor "seismic" and for counts below 1.
     """
 
     def __init__(self, config: SimulatedData, spec: WindowSpec) -> None:
@@ -83,6 +84,10 @@ class SimulatedDataset:
     @property
     def recordings(self) -> tuple[str, ...]:
         return self._recordings
+
+    @property
+    def report(self) -> tuple[str, ...]:
+        return ()
 
     def __len__(self) -> int:
         return len(self._targets)

@@ -55,6 +55,10 @@ class Subset:
     def recordings(self) -> tuple[str, ...]:
         return self._recordings
 
+    @property
+    def report(self) -> tuple[str, ...]:
+        return self.dataset.report
+
     def __len__(self) -> int:
         return len(self.indices)
 
@@ -83,10 +87,11 @@ def open_splits(config: Config) -> Splits:
 
 
 def split(dataset: WindowDataset, config: SplitConfig) -> Splits:
-    """Whole recordings to each side, by class in the configured shares; a published split, where there is one, goes first.
+    """Whole recordings to each side, by class in the configured shares; a published split, where there is one, goes
+    first.
 
-    The same seed and dataset give the same split. Raises InputError for an empty class, a class with too few recordings for
-    one on each side, and shares that leave a side nothing.
+    The same seed and dataset give the same split. Raises InputError for an empty class, a class with too few recordings
+    for one on each side, and shares that leave a side nothing.
     """
     if isinstance(dataset, PublishedSplit):
         published = dataset.published_split()
@@ -104,7 +109,8 @@ def split(dataset: WindowDataset, config: SplitConfig) -> Splits:
 def assign(carries: NDArray[np.bool_], labels: Sequence[str], config: SplitConfig) -> Indices:
     """Side (0 train, 1 validation, 2 test) of each recording, int64 [recordings].
 
-    carries: [recordings, classes], which classes a recording holds. Each class is on every side. Raises InputError as `split`.
+    carries: [recordings, classes], which classes a recording holds. Each class is on every side. Raises InputError as
+    `split`.
     """
     if not (config.validation > 0 and config.test > 0 and config.validation + config.test < 1):
         raise InputError(

@@ -1,0 +1,128 @@
+"""The commands that make and judge a model: train, adapt, evaluate."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rep_edge.errors import InputError
+
+if TYPE_CHECKING:
+    from rep_edge.config import Config
+    from rep_edge.data.splits import Splits
+    from rep_edge.model import RepModel
+
+Out = Annotated[Path, typer.Option("--out", help="Folder to write; a run that was cut off goes on in it.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(train)
+    app.command()(adapt)
+    app.command()(evaluate)
+
+
+def train(config: Annotated[Path, typer.Argument(help="YAML file of the experiment.")], out: Out) -> None:
+    """Train the backbone on windows with all sensors (stage 1)."""
+    from rep_edge.config import read_config
+    from rep_edge.training import train_backbone
+
+    experiment = read_config(config)
+    train_backbone(experiment, _open(experiment), out)
+    print(f"backbone saved in {out}", file=sys.stderr)
+
+
+def adapt(
+    backbone: Annotated[Path, typer.Argument(help="Folder that train wrote.")],
+    config: Annotated[Path, typer.Option("--config", help="YAML file of the experiment.")],
+    out: Out,
+) -> None:
+    """Train the adapter on the frozen backbone while sensors drop out (stage 2)."""
+    from rep_edge.checkpoint import load_pretrained
+    from rep_edge.config import read_config
+    from rep_edge.training import adapt as run
+
+    experiment = read_config(config)
+    model = load_pretrained(backbone)
+    if model.stage != "backbone":
+        raise InputError(f"{backbone}: is adapted already; give the folder that rep-edge train wrote")
+    run(model, experiment, _open(experiment), out)
+    print(f"adapted model saved in {out}", file=sys.stderr)
+
+
+def evaluate(
+    checkpoints: Annotated[list[Path], typer.Argument(help="Folders that train or adapt wrote.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for evaluation.json and evaluation.png.")],
+) -> None:
+    """Score models on the same test windows over missing rates and live sensors."""
+    import msgspec
+    from rich.console import Console
+
+    from rep_edge.checkpoint import load_pretrained
+    from rep_edge.data.batches import WindowBatches
+    from rep_edge.evaluation import Row
+    from rep_edge.evaluation import evaluate as score
+    from rep_edge.files import write_file
+    from rep_edge.plots import draw_curves
+    from rep_edge.report import print_report
+
+    models = [load_pretrained(folder) for folder in checkpoints]
+    _comparable(checkpoints, models)
+    windows = WindowBatches(_open(models[0].config).test)
+    rows: list[Row] = []
+    for name, model in zip(method_names(checkpoints, models), models, strict=True):
+        print(f"evaluating {name} on {len(windows)} windows", file=sys.stderr)
+        rows += score(name, model.config.seed, model, windows)
+    write_file(out / "evaluation.json", msgspec.json.format(msgspec.json.encode(rows), indent=1))
+    draw_curves(rows, out / "evaluation.png")
+    print_report(rows, Console())
+    print(f"wrote {out / 'evaluation.json'} and {out / 'evaluation.png'}", file=sys.stderr)
+
+
+def method_names(checkpoints: list[Path], models: list[RepModel]) -> list[str]:
+    """What the tables call each checkpoint: its kind; the folder is added where two of one kind share a seed."""
+    kinds = [method_name(model) for model in models]
+    keys = [(kind, model.config.seed) for kind, model in zip(kinds, models, strict=True)]
+    return [
+        kind if keys.count(key) == 1 else f"{kind} ({folder.name})"
+        for kind, key, folder in zip(kinds, keys, checkpoints, strict=True)
+    ]
+
+
+def method_name(model: RepModel) -> str:
+    """The method in words."""
+    if model.stage == "backbone":
+        return "plain backbone"
+    config = model.config
+    head = "head retrained" if config.adapt.trainable == "adapter" else f"{config.adapt.trainable} fine-tuned"
+    return {"none": head, "prompts": "prompts (MAP)"}.get(config.adapter.memory, f"REP {config.adapter.memory}")
+
+
+def _comparable(checkpoints: list[Path], models: list[RepModel]) -> None:
+    """Raises InputError where models would not be judged on the same windows."""
+    first = models[0]
+    for folder, model in zip(checkpoints, models, strict=True):
+        for what, one, other in (
+            ("signals", model.spec, first.spec),
+            ("labels", model.labels, first.labels),
+            ("data", model.config.data, first.config.data),
+            ("split", model.config.split, first.config.split),
+        ):
+            if one != other:
+                raise InputError(f"{folder}: has other {what} than {checkpoints[0]}; evaluate it on its own")
+
+
+def _open(config: Config) -> Splits:
+    """The data of a configuration, and what is to be said about it."""
+    from rep_edge.data.splits import open_splits
+
+    print(f"opening {config.data.__struct_config__.tag} data", file=sys.stderr)
+    splits = open_splits(config)
+    for line in splits.train.report:
+        print(f"  {line}", file=sys.stderr)
+    sizes = ", ".join(f"{len(side)} {name}" for name, side in splits._asdict().items())
+    print(f"{splits.train.name}: {sizes} windows of {len(splits.train.labels)} classes", file=sys.stderr)
+    return splits

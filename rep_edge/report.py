@@ -1,0 +1,74 @@
+"""Evaluation rows as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from rep_edge.evaluation import Row
+
+
+class Mean(NamedTuple):
+    """A score over seeds: mean, standard deviation (0 for one seed) and its 95 % interval.
+
+    With one seed the interval is the row's own, over recordings; with several it is mean +- 1.96 sd / sqrt(n), at
+    least.
+    """
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+
+def unique(values: Iterable[str]) -> list[str]:
+    """Distinct values in the order of their first appearance."""
+    return list(dict.fromkeys(values))
+
+
+def mean_accuracy(rows: Sequence[Row], method: str, setting: str, rate: float | None) -> Mean:
+    """Accuracy over the seeds of one cell."""
+    cell = [row for row in rows if (row.method, row.setting, row.missing_rate) == (method, setting, rate)]
+    values = np.array([row.accuracy for row in cell])
+    if len(cell) == 1:
+        return Mean(float(values[0]), 0.0, cell[0].low, cell[0].high)
+    sd = float(values.std(ddof=1))
+    half = 1.96 * sd / len(cell) ** 0.5
+    mean = float(values.mean())
+    return Mean(mean, sd, mean - half, mean + half)
+
+
+def print_report(rows: Sequence[Row], console: Console) -> None:
+    """Accuracy over the missing rates, one table a setting, and the scores per pattern."""
+    methods = unique(row.method for row in rows)
+    patterns = unique(row.setting for row in rows if row.missing_rate is None)
+    for setting in unique(row.setting for row in rows if row.missing_rate is not None):
+        rates = sorted({row.missing_rate for row in rows if row.setting == setting and row.missing_rate is not None})
+        table = Table(title=f"Accuracy in %, {setting} in the given share of the windows", title_justify="left")
+        table.add_column("method")
+        for rate in rates:
+            table.add_column(f"{100 * rate:.0f} %", justify="right")
+        for method in methods:
+            table.add_row(method, *(_cell(mean_accuracy(rows, method, setting, rate)) for rate in rates))
+        console.print(table)
+    table = Table(title="Live sensors: accuracy in %, macro-F1 in %, calibration error in %", title_justify="left")
+    table.add_column("method")
+    for pattern in patterns:
+        table.add_column(pattern, justify="right")
+    for method in methods:
+        table.add_row(method, *(_pattern_cell(rows, method, pattern) for pattern in patterns))
+    console.print(table)
+
+
+def _cell(score: Mean) -> str:
+    return f"{100 * score.mean:.1f}" + (f" ± {100 * score.sd:.1f}" if score.sd else "")
+
+
+def _pattern_cell(rows: Sequence[Row], method: str, pattern: str) -> str:
+    cell = [row for row in rows if (row.method, row.setting, row.missing_rate) == (method, pattern, None)]
+    means = (np.mean([getattr(row, field) for row in cell]) for field in ("accuracy", "macro_f1", "ece"))
+    return " / ".join(f"{100 * mean:.1f}" for mean in means)
