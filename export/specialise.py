@@ -40,7 +40,7 @@ def specialise(model: RepModel, pattern: Pattern) -> PatternGraph:
         encoder = own.encoder(name) if name in pattern else own.encoder(name).collapsed(own.placeholder(name))
         own.encoders[name] = encoder
         _fold_query_scale(encoder)
-    return PatternGraph(own, pattern)
+    return PatternGraph(own, pattern).eval()
 
 
 def specialise_backbone(model: RepModel) -> PatternGraph:
