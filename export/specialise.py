@@ -40,7 +40,7 @@ def specialise(model: RepModel, pattern: Pattern) -> PatternGraph:
         encoder = own.encoder(name) if name in pattern else own.encoder(name).collapsed(own.placeholder(name))
         own.encoders[name] = encoder
         _fold_query_scale(encoder)
-    return PatternGraph(own, pattern).eval()
+    return PatternGraph(own, pattern).eval().requires_grad_(False)
 
 
 def specialise_backbone(model: RepModel) -> PatternGraph:
