@@ -23,7 +23,7 @@ test: .venv/ready-dev
 
 lint: .venv/ready-dev
 	@echo "lint: ruff, then mypy on the package and on the scripts"
-	@$(BIN)/ruff check .
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@.ci/types
 
 bench: .venv/ready-dev
