@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from rep_edge.errors import InputError
 from rep_edge.signals import WindowSpec
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -132,29 +138,29 @@ class TrainConfig(Section, frozen=True, kw_only=True):
 
     epochs: passes over the training windows; batch_size: windows per step over all devices.
     learning_rate: peak rate after warm-up; warmup: share of the steps; floor: last rate as a share of the peak
-    (cosine). missing_rate: share of training windows that lose a modality (stage 2 only; the lost modalities share it
-    equally). trainable: stage 2: "adapter" (adapter and head), "matched" (as many backbone parameters as REP trains,
-    from the
+        (cosine).
+    missing_rate: share of training windows that lose a modality (stage 2 only; the patterns share it equally).
+    trainable: stage 2: "adapter" (adapter and head), "matched" (as many backbone parameters as REP trains, from the
         head downwards), "everything".
     matched_parameters: with "matched", how many.
     distillation: stage 2: weight of the loss against the complete-data model's probabilities.
     patience: epochs without a better validation accuracy before the run stops (0: never).
-    augment: random gain, time shift and spectral colouring of training windows.
+    augment: random time shift and spectral colouring of training windows.
     """
 
-    epochs: int = 20
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    warmup: float = 0.1
-    floor: float = 0.01
-    clip_norm: float = 5.0
-    label_smoothing: float = 0.0
-    missing_rate: float = 0.7
+    epochs: Count = 20
+    batch_size: Count = 64
+    learning_rate: Positive = 1e-3
+    weight_decay: NotNegative = 0.05
+    warmup: Share = 0.1
+    floor: Share = 0.01
+    clip_norm: Positive = 5.0
+    label_smoothing: Share = 0.0
+    missing_rate: Share = 0.7
     trainable: Literal["adapter", "matched", "everything"] = "adapter"
-    matched_parameters: int = 0
-    distillation: float = 0.0
-    patience: int = 0
+    matched_parameters: Natural = 0
+    distillation: NotNegative = 0.0
+    patience: Natural = 0
     augment: bool = True
 
 
@@ -169,7 +175,7 @@ class Config(Section, frozen=True, kw_only=True):
     adapter: AdapterConfig = AdapterConfig()
     train: TrainConfig = TrainConfig()
     adapt: TrainConfig = TrainConfig()
-    seed: int = 0
+    seed: Natural = 0
 
 
 def read_config(path: Path) -> Config:

@@ -25,6 +25,11 @@ class Objective(nn.Module):
         self.model, self.config = model, config
         self._teacher = (teacher,)
 
+    def teacher_to(self, device: torch.device) -> None:
+        """Move the teacher, which no wrapper of this module moves."""
+        for teacher in filter(None, self._teacher):
+            teacher.to(device)
+
     def forward(self, windows: Mapping[str, Tensor], targets: Tensor, patterns: Sequence[Pattern]) -> Tensor:
         """windows: [B, channels, samples]; targets: int64 [B]; patterns: B of them. A scalar."""
         wanted = self._taught(windows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console
@@ -44,12 +45,11 @@ class TrainingProgress:
         self.losses.append(loss)
         self.bar.update(self.task, advance=1, rate=self._rate(), loss=loss)
 
-    def epoch(self, number: int, of: int, score: float, best: float) -> None:
+    def epoch(self, number: int, of: int, entry: Mapping[str, float], best: float) -> None:
         """An epoch is done: one line that stays."""
-        loss = sum(self.losses) / max(1, len(self.losses))
         line = (
-            f"epoch {number}/{of}: loss {loss:.3f}, validation accuracy {100 * score:.1f} % (best {100 * best:.1f} %), "
-            f"{self._rate():.0f} windows/s"
+            f"epoch {number}/{of}: loss {entry['loss']:.3f}, validation accuracy "
+            f"{100 * entry['validation_accuracy']:.1f} % (best {100 * best:.1f} %), {self._rate():.0f} windows/s"
         )
         if self.live:
             self.bar.console.print(line, highlight=False)
