@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rep_edge.adapter.equations import orthogonality, replay, start_private, unit_rows, update
-from rep_edge.adapter.memory import Encoders, Features, Memory, Reader, bottleneck, lead_in, no_penalty, scalar
+from rep_edge.adapter.memory import Encoders, Features, Memory, Reader, bottleneck, heard, lead_in, no_penalty, scalar
 from rep_edge.config import AdapterConfig
 from rep_edge.encoders.base import Encoder, cut, join
 from rep_edge.signals import Pattern, WindowSpec
@@ -19,15 +19,28 @@ from rep_edge.signals import Pattern, WindowSpec
 class TowerMaps(nn.Module):
     """One modality's learned maps, one set per block with replay: Theta_m, G_m, the scalars and the norm of eq. 7.
 
-    alpha: logit of a_m; beta_private, beta_shared: strengths of the replay.
+    alpha: logit of a_m; beta_private, beta_shared: strengths of the replay. Only what the buffers in use need exists.
     """
 
     def __init__(self, widths: list[int], config: AdapterConfig) -> None:
         super().__init__()
-        self.theta = nn.ModuleList(nn.Linear(config.shared_width, d) for d in widths)
-        self.g = nn.ModuleList(bottleneck(d, config.bottleneck, d) for d in widths)
         self.norm = nn.ModuleList(nn.LayerNorm(d) for d in widths)
-        self.alpha, self.beta_private, self.beta_shared = scalar(0.0), scalar(0.5), scalar(0.5)
+        if config.private_buffer:
+            self.g = nn.ModuleList(bottleneck(d, config.bottleneck, d) for d in widths)
+            self.alpha, self.beta_private = scalar(0.0), scalar(0.5)
+        if config.shared_buffer:
+            # Without replay, maps behind the first block serve eq. 6 alone, which reads their weights.
+            self.theta = nn.ModuleList(
+                nn.Linear(config.shared_width, d, bias=config.replay or j == 0)
+                for j, d in enumerate(widths)
+                if config.replay or j == 0 or compares(config)
+            )
+            self.beta_shared = scalar(0.5)
+
+
+def compares(config: AdapterConfig) -> bool:
+    """Whether eq. 6 is part of the loss: it needs both kinds of buffers and a weight."""
+    return config.private_buffer and config.shared_buffer and config.orthogonality > 0
 
 
 @dataclass
@@ -45,7 +58,7 @@ class FedMemory(Memory):
 
     All towers advance together through the blocks with replay, because the shared buffer couples them; a missing
     modality takes part through its placeholder. Buffers not configured leave their slots out. The head reads the last
-    buffers.
+    buffers. Eq. 6 is computed where its weight is above 0.
     """
 
     def __init__(self, encoders: Encoders, spec: WindowSpec, config: AdapterConfig) -> None:
@@ -97,10 +110,10 @@ class FedMemory(Memory):
                 self._replay(name, j, encoder, state)
                 state.sequences[name] = encoder.step(self.config.first + j, state.sequences[name], self.lead)
             self._update(j, state)
-            if state.private and state.shared is not None:
+            if state.shared is not None and compares(self.config):
                 penalty = penalty + self._orthogonality(j, state.private, state.shared)
-        live = [name for name in self.names if name in pattern or not self.config.zero_missing]
-        return Features({name: self._feature(name, encoders[name], state) for name in live}, penalty)
+        fused = heard(self.names, pattern, self.config.zero_missing)
+        return Features({name: self._feature(name, encoders[name], state) for name in fused}, penalty)
 
     def _start_private(self, name: str, tokens: Tensor) -> Tensor:
         """Eq. 10; without dynamic initialisation learned rows."""
@@ -120,23 +133,22 @@ class FedMemory(Memory):
         Shared slots stand first. Eq. 5 before the first of these blocks, eq. 9 before the others.
         """
         k, sequence, maps = self.config.first + j, state.sequences[name], self._maps(name)
-        buffers = []
         if j:
             sequence = encoder.advance(k, sequence, self.lead)
+            if state.private:
+                state.private[name] = encoder.widen(k, state.private[name])
+        if j and not self.config.replay:
+            state.sequences[name] = sequence
+            return
+        buffers = []
         if state.shared is not None:
             buffers.append((maps.beta_shared, maps.theta[j](state.shared)))
         if state.private:
-            state.private[name] = encoder.widen(k, state.private[name]) if j else state.private[name]
             buffers.append((maps.beta_private, state.private[name]))
-        if j == 0:
-            parts = [replay(None, strength, buffer) for strength, buffer in buffers]
-            state.sequences[name] = join([*parts, sequence])
-        elif self.config.replay:
-            *held, tokens = cut(sequence, [self.rows] * len(buffers))
-            parts = [replay(slots, *buffer) for slots, buffer in zip(held, buffers, strict=True)]
-            state.sequences[name] = join([*parts, tokens])
-        else:
-            state.sequences[name] = sequence
+        *slots_out, tokens = cut(sequence, [self.rows] * len(buffers)) if j else [sequence]
+        held = slots_out or [None] * len(buffers)
+        parts = [replay(slots, *buffer) for slots, buffer in zip(held, buffers, strict=True)]
+        state.sequences[name] = join([*parts, tokens])
 
     def _update(self, j: int, state: State) -> None:
         """Eq. 7 for every tower, then eq. 8. Without private buffers the shared slots' outputs feed the shared one."""

@@ -9,8 +9,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from rep_edge.adapter.equations import unit_rows, update
-from rep_edge.adapter.memory import Encoders, Features, Memory, Reader, lead_in, no_penalty, scalar
+from rep_edge.adapter.equations import noise, unit_rows, update
+from rep_edge.adapter.memory import Encoders, Features, Memory, Reader, heard, lead_in, no_penalty, scalar
 from rep_edge.config import AdapterConfig
 from rep_edge.encoders.base import Encoder, join
 from rep_edge.signals import Pattern, WindowSpec
@@ -63,18 +63,21 @@ class TokenAttention(nn.Module):
 class LearnedTower(nn.Module):
     """One modality's rows and maps.
 
-    start: private rows for "present" and "missing" [L / 3, d]; stages: R of every block with replay; entry: R of the
-    shared rows; queries: per pattern [L / 3, d], which attend over the tokens that the slots meet first.
+    start: private rows for each of the states "present" and "missing" that occur [L / 3, d]; stages: R of every block
+    with replay, of `concatenated` width; entry: R of the shared rows; queries: [L / 3, d] for each of the patterns in
+    which the tower `runs`, which attend over the tokens that the slots meet first.
     """
 
-    def __init__(self, encoder: Encoder, concatenated: list[int], patterns: list[str], config: AdapterConfig) -> None:
+    def __init__(
+        self, encoder: Encoder, concatenated: list[int], states: Iterable[str], runs: list[str], config: AdapterConfig
+    ) -> None:
         super().__init__()
         rows, width = config.slots // 3, encoder.width(config.first)
         if config.private_buffer:
             self.start = nn.ParameterDict(
                 {
                     state: nn.Parameter(config.noise * unit_rows(config.noise_type, rows, width))
-                    for state in (HERE, AWAY)
+                    for state in states
                 }
             )
             self.stages = nn.ModuleList(
@@ -85,7 +88,7 @@ class LearnedTower(nn.Module):
             self.entry = ResidualMap(config.shared_width, config.bottleneck, width)
         if config.dynamic_initialisation:
             self.queries = nn.ParameterDict(
-                {name: nn.Parameter(QUERY_STD * torch.randn(rows, width)) for name in patterns}
+                {name: nn.Parameter(QUERY_STD * torch.randn(rows, width)) for name in runs}
             )
             self.attention = TokenAttention(width)
             for parameter in (*self.queries.parameters(), *self.attention.parameters()):
@@ -108,19 +111,27 @@ class LearnedMemory(Memory):
         super().__init__()
         self.config, self.names = config, spec.names
         self.pattern_name = spec.pattern_name
-        patterns = [spec.pattern_name(pattern) for pattern in spec.patterns()]
-        blocks = range(config.first, config.first + config.depth)
+        # Without replay the private rows enter once and no later stage of theirs exists.
+        self.stages = config.depth if config.replay else 1
+        blocks = range(config.first, config.first + self.stages)
         concatenated = [sum(encoder.width(k) for encoder in encoders.values()) for k in blocks]
-        self.per_tower = nn.ModuleDict(
-            {name: LearnedTower(encoder, concatenated, patterns, config) for name, encoder in encoders.items()}
-        )
-        self.norms = nn.ModuleList(nn.LayerNorm(total) for total in concatenated) if config.private_buffer else None
-        self.mix = scalar(0.5)
+        self.per_tower = nn.ModuleDict()
+        for name, encoder in encoders.items():
+            states = dict.fromkeys(HERE if name in pattern else AWAY for pattern in spec.patterns())
+            runs = [spec.pattern_name(pattern) for pattern in spec.patterns() if name in self.towers(pattern)]
+            self.per_tower[name] = LearnedTower(encoder, concatenated, states, runs, config)
+        if config.private_buffer:
+            self.norms = nn.ModuleList(nn.LayerNorm(total) for total in concatenated)
+            if self.stages > 1:
+                self.mix = scalar(0.5)
         rows = config.slots // 3
         if config.shared_buffer:
-            start = {name: unit_rows(config.noise_type, rows, config.shared_width) for name in patterns}
+            start = {
+                spec.pattern_name(pattern): unit_rows(config.noise_type, rows, config.shared_width)
+                for pattern in spec.patterns()
+            }
             self.shared = nn.ParameterDict(
-                {name: nn.Parameter(x + config.noise * torch.randn_like(x)) for name, x in start.items()}
+                {name: nn.Parameter(x + config.noise * noise(config.noise_type, x.shape)) for name, x in start.items()}
             )
         carried = rows * (config.shared_buffer + config.dynamic_initialisation)
         self.readers = nn.ModuleDict(
@@ -132,7 +143,7 @@ class LearnedMemory(Memory):
         )
 
     def towers(self, pattern: Pattern) -> Iterable[str]:
-        return [name for name in self.names if name in pattern or not self.config.zero_missing]
+        return heard(self.names, pattern, self.config.zero_missing)
 
     def prepare(self, encoders: Encoders, tokens: Mapping[str, Tensor]) -> None:
         """Private rows start at the mean token that they meet plus the noise they were drawn with."""
@@ -158,10 +169,10 @@ class LearnedMemory(Memory):
         """
         held = {name: self._tower(name).start[HERE if name in pattern else AWAY][None] for name in self.names}
         blocks: list[dict[str, Tensor]] = []
-        for j in range(self.config.depth):
+        for j, norm in enumerate(self.norms):
             if j:
                 held = {name: encoders[name].widen(self.config.first + j, rows) for name, rows in held.items()}
-            joined = cast("nn.ModuleList", self.norms)[j](torch.cat([held[name] for name in self.names], dim=-1))
+            joined = norm(torch.cat([held[name] for name in self.names], dim=-1))
             news = {name: self._tower(name).stages[j](joined) for name in self.names}
             held = {name: update(held[name], rows, self.mix) if j else rows for name, rows in news.items()}
             blocks.append(held)
@@ -174,7 +185,7 @@ class LearnedMemory(Memory):
         entering = self._entering(name, tokens, pattern)
         sequence = join([*entering, tokens])
         lead = carried = sequence.shape[1] - tokens.shape[1]
-        joins = first + (self.config.depth if self.config.replay else 1) - 1
+        joins = first + self.stages - 1
         for k in range(first, encoder.steps):
             if k > first:
                 sequence = encoder.advance(k, sequence, lead)

@@ -45,11 +45,16 @@ class HeadOnly(Memory):
         self.names, self.zero_missing = names, zero_missing
 
     def towers(self, pattern: Pattern) -> Iterable[str]:
-        return [name for name in self.names if name in pattern or not self.zero_missing]
+        return heard(self.names, pattern, self.zero_missing)
 
     def forward(self, encoders: Encoders, tokens: Mapping[str, Tensor], pattern: Pattern) -> Features:
         features = {name: plain_tower(encoders[name], sequence) for name, sequence in tokens.items()}
         return Features(features, no_penalty(tokens))
+
+
+def heard(names: Iterable[str], pattern: Pattern, zero_missing: bool) -> list[str]:
+    """Modalities whose feature the head fuses: the live ones, and without `zero_missing` the missing ones too."""
+    return [name for name in names if name in pattern or not zero_missing]
 
 
 def plain_tower(encoder: Encoder, tokens: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from rep_edge.adapter.memory import Encoders, Features, Memory, lead_in, no_penalty
+from rep_edge.adapter.memory import Encoders, Features, Memory, heard, lead_in, no_penalty
 from rep_edge.config import AdapterConfig
 from rep_edge.encoders.base import Encoder
 from rep_edge.signals import Pattern, WindowSpec
@@ -25,13 +25,13 @@ class PromptMemory(Memory):
         self.pattern_name = spec.pattern_name
         self.prompts = nn.ModuleDict(
             {
-                spec.pattern_name(pattern): nn.ModuleDict({n: _rows(e, config) for n, e in encoders.items()})
+                spec.pattern_name(pattern): nn.ModuleDict({n: _rows(encoders[n], config) for n in self.towers(pattern)})
                 for pattern in spec.patterns()
             }
         )
 
     def towers(self, pattern: Pattern) -> Iterable[str]:
-        return [name for name in self.names if name in pattern or not self.config.zero_missing]
+        return heard(self.names, pattern, self.config.zero_missing)
 
     def forward(self, encoders: Encoders, tokens: Mapping[str, Tensor], pattern: Pattern) -> Features:
         prompts = cast("nn.ModuleDict", self.prompts[self.pattern_name(pattern)])
