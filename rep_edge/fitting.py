@@ -19,7 +19,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
 from rep_edge.checkpoint import RECORD, load_pretrained, read_record, save_pretrained
-from rep_edge.config import TrainConfig
+from rep_edge.config import Config, TrainConfig
 from rep_edge.data.augment import augment
 from rep_edge.data.batches import WindowBatches
 from rep_edge.data.splits import Splits
@@ -154,7 +154,8 @@ class _Loop(NamedTuple):
     def step(self, windows: dict[str, Tensor], targets: Tensor, patterns: Sequence[Pattern]) -> float:
         """One step of the optimizer; returns the loss."""
         config, steps = self.stage.config, self.per_epoch * self.stage.config.epochs
-        for group in self.optimizer.param_groups:
+        # The wrapped optimizer's groups are a copy that a restored state does not reach.
+        for group in self.state.optimizer.param_groups:
             group["lr"] = learning_rate(self.state.step, steps, config)
         moved = {name: self.fabric.to_device(values) for name, values in windows.items()}
         loss: Tensor = self.wrapped(moved, self.fabric.to_device(targets), patterns)
@@ -201,8 +202,10 @@ def _fabric() -> Fabric:
 def _identity(stage: Stage, splits: Splits) -> str:
     """SHA-256 over all that the outcome depends on."""
     model = stage.objective.model
-    parts = (model.stage, model.config, model.labels, splits.train.name, sorted(stage.origin.items()))
-    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+    # Read back first, so that a rate given as 100 in Python and one read as 100.0 are the same.
+    config = msgspec.json.decode(msgspec.json.encode(model.config), type=Config)
+    parts = (model.stage, config, model.labels, splits.train.name, stage.origin)
+    return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
 
 
 def _finished(out: Path, model: RepModel, run: str) -> RepModel | None:
