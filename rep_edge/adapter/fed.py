@@ -146,7 +146,7 @@ class FedMemory(Memory):
         if state.private:
             buffers.append((maps.beta_private, state.private[name]))
         *slots_out, tokens = cut(sequence, [self.rows] * len(buffers)) if j else [sequence]
-        held = slots_out or [None] * len(buffers)
+        held: list[Tensor | None] = [*slots_out] or [None] * len(buffers)
         parts = [replay(slots, *buffer) for slots, buffer in zip(held, buffers, strict=True)]
         state.sequences[name] = join([*parts, tokens])
 

@@ -59,10 +59,10 @@ def squared_cosine(a: Array, b: Array) -> float:
     return float((dot**2 / ((a * a).sum(-1) * (b * b).sum(-1))).mean())
 
 
-def orthogonality(shared: Mapping[str, Array], private: Mapping[str, Array]) -> float:
-    """Eq. 6 at one update: each modality's view of the shared buffer against its private one, and every pair."""
-    loss = sum(squared_cosine(shared[m], private[m]) for m in private)
-    return loss + sum(squared_cosine(private[a], private[b]) for a, b in combinations(private, 2))
+def orthogonality(shared: Array, private: Sequence[Array]) -> float:
+    """Eq. 6 at one update: the shared buffer against each private one, and every pair of private ones."""
+    loss = sum(squared_cosine(shared, rows) for rows in private)
+    return loss + sum(squared_cosine(a, b) for a, b in combinations(private, 2))
 
 
 def private_update(alpha: float, new: Array, old: Array) -> Array:
@@ -104,16 +104,19 @@ class Tower:
 
 @dataclass(frozen=True)
 class FedParameters:
-    """What `fed` learns. Per modality and block: theta (d_s to d), g (d to d); per block: h (sum of d to d_s)."""
+    """What `fed` learns. start [S, d_s]; per modality and block: theta (d_s to d), z (the norm of eq. 7), g (d to d);
+    per block: h (sum of d to d_s). comparable (d to d_s) brings private buffers of different widths before eq. 6."""
 
     start: Array
     theta: Mapping[str, Sequence[Map]]
+    comparable: Mapping[str, Sequence[Map]]
+    z: Mapping[str, Sequence[Map]]
     g: Mapping[str, Sequence[Map]]
     h: Sequence[Map]
     alpha: Mapping[str, float]
     epsilon: float
-    beta_private: float
-    beta_shared: float
+    beta_private: Mapping[str, float]
+    beta_shared: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -141,9 +144,10 @@ def fed_pass(
     for k in range(steps):
         lead = 0 if k <= first else 2 * half
         rows = {m: towers[m].advance(k, rows[m], lead) for m in names}
-        private = {m: towers[m].widen(k, private[m]) for m in private}
         j = k - first
         live = 0 <= j < depth
+        if live:
+            private = {m: towers[m].widen(k, private[m]) for m in private}
         if j == 0:
             private = {m: private_start(rows[m], half) for m in names}
             rows = {
@@ -152,19 +156,19 @@ def fed_pass(
         if live:
             rows = {
                 m: embedding_with_slots(
-                    replay(rows[m][:, :half], p.beta_shared, p.theta[m][j](shared)),
-                    replay(rows[m][:, half : 2 * half], p.beta_private, private[m]),
+                    replay(rows[m][:, :half], p.beta_shared[m], p.theta[m][j](shared)),
+                    replay(rows[m][:, half : 2 * half], p.beta_private[m], private[m]),
                     rows[m][:, 2 * half :],
                 )
                 for m in names
             }
         rows = {m: towers[m].step(k, rows[m]) for m in names}
         if live:
-            z = {m: layer_norm(rows[m][:, half : 2 * half]) for m in names}
+            z = {m: p.z[m][j](rows[m][:, half : 2 * half]) for m in names}
             private = {m: private_update(p.alpha[m], p.g[m][j](z[m]), private[m]) for m in names}
             together = np.concatenate([private[m] for m in names], axis=-1)
             shared = shared_update(p.epsilon, p.h[j](together), shared)
-            loss += orthogonality({m: p.theta[m][j](shared) for m in names}, private)
+            loss += orthogonality(shared, [p.comparable[m][j](private[m]) for m in names])
     feature = {m: towers[m].pool(rows[m][:, 2 * half :]) for m in names}
     return Result(feature, private, shared, loss)
 
@@ -190,16 +194,18 @@ def staged_buffers(
 ) -> dict[str, list[Array]]:
     """Private buffers of every replaying block from the buffers alone.
 
-    The first stage is R(LN(concatenation of the starts)); each later one mixes R(LN(concatenation of the previous))
-    with the previous buffer, which is widened where the tower widens. `widen[m]` counts from the first replaying block.
+    The first stage is R(LN(concatenation of the starts)). Each later one widens the previous buffers where the towers
+    widen, then mixes R(LN(their concatenation)) with them. `widen[m]` counts from the first replaying block.
     """
     stages: dict[str, list[Array]] = {m: [] for m in start}
     before = dict(start)
     for j, norm in enumerate(norms):
+        if j:
+            before = {m: widen[m](j, before[m]) for m in start}
         together = norm(np.concatenate([before[m] for m in start], axis=-1))
         for m in start:
             new = maps[m][j](together)
-            stages[m].append(new if j == 0 else mix * new + (1.0 - mix) * widen[m](j, before[m]))
+            stages[m].append(new if j == 0 else mix * new + (1.0 - mix) * before[m])
         before = {m: stages[m][-1] for m in start}
     return stages
 
