@@ -7,23 +7,26 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from rep_edge.checkpoint import load_pretrained, read_record
 from rep_edge.config import AdapterConfig, Config, SimulatedData, SwinConfig, TrainConfig, read_config
 from rep_edge.data.augment import augment
+from rep_edge.data.batches import WindowBatches
 from rep_edge.data.splits import Splits, open_splits
 from rep_edge.errors import InputError
 from rep_edge.fitting import learning_rate
-from rep_edge.model import RepModel
+from rep_edge.model import ModelOutput, RepModel
 from rep_edge.objective import Objective
 from rep_edge.resume import STATE, RunState
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Modality, Pattern, WindowSpec
 from rep_edge.training import accuracy, adapt, train_backbone
 
 SPEC = WindowSpec(
@@ -132,10 +135,11 @@ def cut_off_at(step: int, splits: Splits, out: Path) -> None:
         if self.step == step:
             raise InterruptedError
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(InterruptedError):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rep_edge.fitting.SAVE_EVERY_S", 0.0)
         patch.setattr(RunState, "save", save_then_stop)
-        train_backbone(TINY, splits, out)
+        with pytest.raises(InterruptedError):
+            train_backbone(TINY, splits, out)
 
 
 def test_stage_1_goes_on_bit_for_bit_after_a_kill(
@@ -203,8 +207,6 @@ def test_a_damaged_state_is_one_clear_error(splits: Splits, tmp_path: Path) -> N
 
 
 def test_the_best_epoch_is_kept(splits: Splits, backbone: RepModel, backbone_folder: Path) -> None:
-    from rep_edge.data.batches import WindowBatches
-
     history = json.loads((backbone_folder / "history.json").read_text())
     best = max(entry["validation_accuracy"] for entry in history)
     assert accuracy(backbone, WindowBatches(splits.validation), SPEC.complete) == best
@@ -219,11 +221,14 @@ def test_patience_ends_a_run_that_gets_no_better(splits: Splits, tmp_path: Path)
 
 
 def test_a_specialist_sees_its_pattern_alone(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
+    seen: list[tuple[Pattern, Pattern]] = []
     forward = RepModel.forward
-    monkeypatch.setattr(
-        RepModel, "forward", lambda self, x, p: (seen.append((frozenset(x), p)), forward(self, x, p))[1]
-    )
+
+    def watched(self: RepModel, windows: Mapping[str, Tensor], pattern: Pattern) -> ModelOutput:
+        seen.append((frozenset(windows), pattern))
+        return forward(self, windows, pattern)
+
+    monkeypatch.setattr(RepModel, "forward", watched)
     pattern = frozenset({"seismic"})
     train_backbone(TINY, splits, tmp_path, pattern=pattern)
     assert set(seen) == {(pattern, pattern)}
