@@ -25,6 +25,8 @@ RATES = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)
 """Missing rates of the paper's tables and figure 4."""
 BINS = 15
 RESAMPLES = 400
+DRAWS = 10
+"""Missing tables behind a row."""
 BATCH = 256
 
 Probabilities: TypeAlias = NDArray[np.float32]
@@ -32,10 +34,10 @@ Targets: TypeAlias = NDArray[np.int64]
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True):
-    """accuracy, macro_f1: 0 to 1; ece: expected calibration error over 15 bins; low, high: 95 % interval of the
-    accuracy.
+    """One model's scores on some windows.
 
-    The interval comes from drawing whole recordings anew, because windows of one recording are not independent.
+    accuracy, macro_f1: 0 to 1; ece: expected calibration error over 15 bins; low, high: 95 % interval of the accuracy,
+    from drawing whole recordings anew, because windows of one recording are not independent.
     """
 
     accuracy: float
@@ -89,22 +91,28 @@ def settings(spec: WindowSpec) -> dict[str, tuple[str, ...]]:
     return {} if len(spec.names) == 1 else {**single, together: spec.names}
 
 
-def score(found: Probabilities, targets: Targets, recordings: Sequence[str]) -> Scores:
-    """Scores of probabilities [n, classes] against targets [n], each window from a named recording."""
-    p, y = torch.from_numpy(found), torch.from_numpy(targets)
-    classes = found.shape[1]
-    low, high = recording_interval(found.argmax(axis=1) == targets, recordings)
+def score(tables: Sequence[Probabilities], targets: Targets, recordings: Sequence[str]) -> Scores:
+    """Mean scores of tables of probabilities [n, classes] against targets [n]; recordings: that of each window."""
+    y = torch.from_numpy(targets)
+    classes = tables[0].shape[1]
+    accuracy, macro_f1, ece = [], [], []
+    for p in map(torch.from_numpy, tables):
+        accuracy.append(float(multiclass_accuracy(p, y, classes, average="micro")))
+        macro_f1.append(float(multiclass_f1_score(p, y, classes, average="macro")))
+        ece.append(float(multiclass_calibration_error(p, y, classes, n_bins=BINS)))
+    right = np.mean([table.argmax(axis=1) == targets for table in tables], axis=0)
+    low, high = recording_interval(right, recordings)
     return Scores(
-        accuracy=float(multiclass_accuracy(p, y, classes, average="micro")),
-        macro_f1=float(multiclass_f1_score(p, y, classes, average="macro")),
-        ece=float(multiclass_calibration_error(p, y, classes, n_bins=BINS)),
+        accuracy=float(np.mean(accuracy)),
+        macro_f1=float(np.mean(macro_f1)),
+        ece=float(np.mean(ece)),
         low=low,
         high=high,
     )
 
 
-def recording_interval(right: NDArray[np.bool_], recordings: Sequence[str]) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean of `right` [n] over recordings drawn with replacement."""
+def recording_interval(right: NDArray[np.float64], recordings: Sequence[str]) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean of `right` [n], 0 to 1, over recordings drawn with replacement."""
     _, number = np.unique(np.asarray(recordings), return_inverse=True)
     hits, sizes = np.bincount(number, weights=right), np.bincount(number)
     drawn = np.random.default_rng(0).integers(0, len(sizes), (RESAMPLES, len(sizes)))
@@ -116,25 +124,30 @@ def recording_interval(right: NDArray[np.bool_], recordings: Sequence[str]) -> t
 def compose(
     spec: WindowSpec, by_pattern: Mapping[Pattern, Probabilities], missing: Sequence[str], rate: float, seed: int
 ) -> Probabilities:
-    """Each window's probabilities under the pattern that the missing table gives it."""
+    """Each window's probabilities under the pattern that the missing table of this seed gives it."""
     n = len(by_pattern[spec.complete])
     patterns = draw_patterns(spec, n, missing, rate, derive_seed(seed, "missing table"))
     return np.stack([by_pattern[pattern][i] for i, pattern in enumerate(patterns)])
 
 
-def evaluate(method: str, seed: int, model: RepModel, windows: WindowBatches, table_seed: int = 0) -> list[Row]:
-    """All rows of one model: every pattern, then every setting over the missing rates, in `table_seed`'s tables."""
+def evaluate(method: str, seed: int, model: RepModel, windows: WindowBatches, draws: int = DRAWS) -> list[Row]:
+    """All rows of one model: every pattern, then every setting over the missing rates.
+
+    seed: of the model's training, for the rows. Which windows lose what is drawn `draws` times, alike for every model,
+    and the scores are the mean over the draws.
+    """
     by_pattern = pattern_probabilities(model, windows)
     targets, recordings = windows.targets.numpy(), windows.dataset.recordings
-    rows = []
-    for pattern, found in by_pattern.items():
-        scores = msgspec.structs.asdict(score(found, targets, recordings))
-        rows.append(
-            Row(method=method, setting=model.spec.pattern_name(pattern), missing_rate=None, seed=seed, **scores)
-        )
+
+    def row(setting: str, rate: float | None, tables: Sequence[Probabilities]) -> Row:
+        scores = msgspec.structs.asdict(score(tables, targets, recordings))
+        return Row(method=method, setting=setting, missing_rate=rate, seed=seed, **scores)
+
+    rows = [row(model.spec.pattern_name(pattern), None, [found]) for pattern, found in by_pattern.items()]
     for setting, missing in settings(model.spec).items():
         for rate in RATES:
-            found = compose(model.spec, by_pattern, missing, rate, table_seed)
-            scores = msgspec.structs.asdict(score(found, targets, recordings))
-            rows.append(Row(method=method, setting=setting, missing_rate=rate, seed=seed, **scores))
+            # Where every draw gives the same table, one is enough.
+            same = rate == 0 or (rate == 1 and len(missing) == 1)
+            seeds = range(1 if same else draws)
+            rows.append(row(setting, rate, [compose(model.spec, by_pattern, missing, rate, k) for k in seeds]))
     return rows

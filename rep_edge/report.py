@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import t as student
 
 from rep_edge.evaluation import Row
 
@@ -15,8 +16,7 @@ from rep_edge.evaluation import Row
 class Mean(NamedTuple):
     """A score over seeds: mean, standard deviation (0 for one seed) and its 95 % interval.
 
-    With one seed the interval is the row's own, over recordings; with several it is mean +- 1.96 sd / sqrt(n), at
-    least.
+    With one seed the interval is the row's own, over recordings; with several it is Student's over the seeds.
     """
 
     mean: float
@@ -37,7 +37,7 @@ def mean_accuracy(rows: Sequence[Row], method: str, setting: str, rate: float | 
     if len(cell) == 1:
         return Mean(float(values[0]), 0.0, cell[0].low, cell[0].high)
     sd = float(values.std(ddof=1))
-    half = 1.96 * sd / len(cell) ** 0.5
+    half = float(student.ppf(0.975, len(cell) - 1)) * sd / len(cell) ** 0.5
     mean = float(values.mean())
     return Mean(mean, sd, mean - half, mean + half)
 
@@ -55,6 +55,7 @@ def print_report(rows: Sequence[Row], console: Console) -> None:
         for method in methods:
             table.add_row(method, *(_cell(mean_accuracy(rows, method, setting, rate)) for rate in rates))
         console.print(table)
+    console.print(_spread(rows), highlight=False)
     table = Table(title="Live sensors: accuracy in %, macro-F1 in %, calibration error in %", title_justify="left")
     table.add_column("method")
     for pattern in patterns:
@@ -66,6 +67,14 @@ def print_report(rows: Sequence[Row], console: Console) -> None:
 
 def _cell(score: Mean) -> str:
     return f"{100 * score.mean:.1f}" + (f" ± {100 * score.sd:.1f}" if score.sd else "")
+
+
+def _spread(rows: Sequence[Row]) -> str:
+    """What stands behind the figures, in one line."""
+    if len({row.seed for row in rows}) > 1:
+        return "± is the standard deviation over the seeds of training."
+    half = max(((row.high - row.low) / 2 for row in rows), default=0.0)
+    return f"Other recordings of the same kind would change a figure by at most {100 * half:.1f} points (95 %)."
 
 
 def _pattern_cell(rows: Sequence[Row], method: str, pattern: str) -> str:

@@ -32,7 +32,7 @@ def train(config: Annotated[Path, typer.Argument(help="YAML file of the experime
 
     experiment = read_config(config)
     train_backbone(experiment, _open(experiment), out)
-    print(f"backbone saved in {out}", file=sys.stderr)
+    _tell(out, "backbone")
 
 
 def adapt(
@@ -50,7 +50,7 @@ def adapt(
     if model.stage != "backbone":
         raise InputError(f"{backbone}: is adapted already; give the folder that rep-edge train wrote")
     run(model, experiment, _open(experiment), out)
-    print(f"adapted model saved in {out}", file=sys.stderr)
+    _tell(out, "adapted model")
 
 
 def evaluate(
@@ -59,6 +59,7 @@ def evaluate(
 ) -> None:
     """Score models on the same test windows over missing rates and live sensors."""
     import msgspec
+    import torch
     from rich.console import Console
 
     from rep_edge.checkpoint import load_pretrained
@@ -71,23 +72,33 @@ def evaluate(
 
     models = [load_pretrained(folder) for folder in checkpoints]
     _comparable(checkpoints, models)
-    windows = WindowBatches(_open(models[0].config).test)
+    test = _open(models[0].config).test
+    if test.labels != models[0].labels:
+        raise InputError(
+            f"{checkpoints[0]}: knows the classes {list(models[0].labels)}, the data {list(test.labels)}; "
+            "evaluate it on the data it was trained on"
+        )
+    windows = WindowBatches(test)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     rows: list[Row] = []
     for name, model in zip(method_names(checkpoints, models), models, strict=True):
         print(f"evaluating {name} on {len(windows)} windows", file=sys.stderr)
-        rows += score(name, model.config.seed, model, windows)
+        rows += score(name, model.config.seed, model.to(device), windows)
+        model.cpu()
     write_file(out / "evaluation.json", msgspec.json.format(msgspec.json.encode(rows), indent=1))
-    draw_curves(rows, out / "evaluation.png")
     print_report(rows, Console())
-    print(f"wrote {out / 'evaluation.json'} and {out / 'evaluation.png'}", file=sys.stderr)
+    print(f"wrote {out / 'evaluation.json'}", file=sys.stderr)
+    if len(test.spec.names) > 1:
+        draw_curves(rows, out / "evaluation.png")
+        print(f"wrote {out / 'evaluation.png'}", file=sys.stderr)
 
 
 def method_names(checkpoints: list[Path], models: list[RepModel]) -> list[str]:
-    """What the tables call each checkpoint: its kind; the folder is added where two of one kind share a seed."""
+    """What the tables call each checkpoint: its kind, and its folder where two of one kind share a seed."""
     kinds = [method_name(model) for model in models]
     keys = [(kind, model.config.seed) for kind, model in zip(kinds, models, strict=True)]
     return [
-        kind if keys.count(key) == 1 else f"{kind} ({folder.name})"
+        kind if keys.count(key) == 1 else f"{kind} ({folder})"
         for kind, key, folder in zip(kinds, keys, checkpoints, strict=True)
     ]
 
@@ -117,12 +128,29 @@ def _comparable(checkpoints: list[Path], models: list[RepModel]) -> None:
 
 def _open(config: Config) -> Splits:
     """The data of a configuration, and what is to be said about it."""
+    import numpy as np
+
     from rep_edge.data.splits import open_splits
 
     print(f"opening {config.data.__struct_config__.tag} data", file=sys.stderr)
     splits = open_splits(config)
+    print(splits.train.name, file=sys.stderr)
     for line in splits.train.report:
         print(f"  {line}", file=sys.stderr)
-    sizes = ", ".join(f"{len(side)} {name}" for name, side in splits._asdict().items())
-    print(f"{splits.train.name}: {sizes} windows of {len(splits.train.labels)} classes", file=sys.stderr)
+    for name, side in splits._asdict().items():
+        counts = np.bincount(side.targets, minlength=len(side.labels))
+        parts = ", ".join(f"{label} {count}" for label, count in zip(side.labels, counts, strict=True))
+        print(f"  {name}: {len(side)} windows ({parts})", file=sys.stderr)
     return splits
+
+
+def _tell(out: Path, what: str) -> None:
+    """The figures of a finished run."""
+    from rep_edge.checkpoint import read_record
+
+    training = read_record(out).training
+    print(
+        f"{what} saved in {out}: epoch {training['best_epoch']} of {training['epochs']}, "
+        f"validation accuracy {100 * float(str(training['validation_accuracy'])):.1f} %",
+        file=sys.stderr,
+    )
