@@ -137,7 +137,7 @@ def _harmonics(rng: np.random.Generator, n: int, fall: float) -> Samples:
 def _microphone(rng: np.random.Generator, f: Floats) -> Floats:
     """The microphone in its case: a corner at the low end and a broad tilt."""
     tilt = (np.maximum(f, 20.0) / 500.0) ** rng.uniform(-0.3, 0.3)
-    return high_pass(f, rng.uniform(15.0, 40.0), 1) * tilt * ripple(rng, f, 60.0, 3500.0, 7, 4.5)
+    return high_pass(f, rng.uniform(15.0, 40.0), 1) * tilt * ripple(rng, f, 60.0, 3500.0, 7, 6.0)
 
 
 def _with_noise(
@@ -154,10 +154,10 @@ def _with_noise(
     town = coloured(rng, shape, band(f, rng.uniform(60.0, 200.0), 1.2))
     white = rng.standard_normal(shape, dtype=np.float32)
     levels = (
-        rng.uniform(30.0, 40.0) + 25.0 * np.log10(1.0 + scene.wind),
-        rng.uniform(14.0, 26.0) + 12.0 * np.log10(1.0 + scene.wind),
-        rng.uniform(24.0, 38.0),
-        rng.uniform(10.0, 22.0),
+        rng.uniform(24.0, 34.0) + 25.0 * np.log10(1.0 + scene.wind),
+        rng.uniform(8.0, 20.0) + 12.0 * np.log10(1.0 + scene.wind),
+        rng.uniform(18.0, 32.0),
+        rng.uniform(4.0, 16.0),
     )
     total = pressure[:, None, :].copy()
     for noise, level in zip((wind, leaves, town, white), levels, strict=True):

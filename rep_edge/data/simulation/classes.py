@@ -63,7 +63,7 @@ _V8 = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
 CLASSES: dict[str, Vehicle] = {
     "Polaris": Vehicle(
         speed=(4.0, 9.0),
-        clearance=(6.0, 25.0),
+        clearance=(4.0, 15.0),
         engine=Engine(
             (0.0, 0.5), (1800, 3600), (60, 180), (0.05, 0.3), (68, 78), (0.6, 1.6), (400, 1400), (0.1, 0.9, 0.1, 0.5)
         ),
@@ -79,7 +79,7 @@ CLASSES: dict[str, Vehicle] = {
     ),
     "Warhog": Vehicle(
         speed=(1.8, 4.0),
-        clearance=(5.0, 22.0),
+        clearance=(3.0, 13.0),
         whine_orders=(38.0, 76.0, 114.0),
         whine_db=(52, 62),
         tyre_db=(54, 62),
@@ -95,7 +95,7 @@ CLASSES: dict[str, Vehicle] = {
     ),
     "Truck": Vehicle(
         speed=(5.0, 11.0),
-        clearance=(8.0, 30.0),
+        clearance=(5.0, 18.0),
         engine=Engine(
             _V8, (750, 1100), (70, 160), (0.02, 0.15), (66, 76), (1.8, 3.8), (300, 900), (0.1, 0.6, 0.1, 0.8)
         ),
@@ -108,7 +108,7 @@ CLASSES: dict[str, Vehicle] = {
     ),
     "motor": Vehicle(
         speed=(5.0, 12.0),
-        clearance=(5.0, 25.0),
+        clearance=(3.5, 15.0),
         engine=Engine(
             (0.0, 0.43), (1800, 3400), (80, 200), (0.15, 0.5), (68, 78), (0.6, 1.6), (500, 1600), (0.9, 1.0, 0.4, 0.3)
         ),
@@ -120,7 +120,7 @@ CLASSES: dict[str, Vehicle] = {
     ),
     "tesla": Vehicle(
         speed=(5.0, 12.0),
-        clearance=(6.0, 28.0),
+        clearance=(4.0, 16.0),
         whine_orders=(54.0, 108.0, 162.0),
         whine_db=(46, 56),
         tyre_db=(60, 68),
@@ -131,7 +131,7 @@ CLASSES: dict[str, Vehicle] = {
     ),
     "mustang": Vehicle(
         speed=(5.0, 12.0),
-        clearance=(6.0, 28.0),
+        clearance=(4.0, 16.0),
         engine=Engine(
             _V8, (750, 1200), (80, 180), (0.1, 0.4), (68, 78), (1.8, 3.8), (300, 1000), (1.0, 0.4, 0.9, 0.3)
         ),
@@ -141,5 +141,5 @@ CLASSES: dict[str, Vehicle] = {
         bounce_hz=(1.3, 1.8),
         mass=(0.9, 1.2),
     ),
-    "walk": Vehicle(speed=(1.1, 1.8), clearance=(3.0, 15.0), bounce_hz=(1.5, 2.3), mass=(0.04, 0.1), steps=True),
+    "walk": Vehicle(speed=(1.1, 1.8), clearance=(2.0, 9.0), bounce_hz=(1.5, 2.3), mass=(0.04, 0.1), steps=True),
 }

@@ -77,7 +77,7 @@ def draw_scene(rng: np.random.Generator, vehicle: Vehicle, duration_s: float) ->
         engine=engine,
         steps_s=steps_s,
         step_strength=strength,
-        wind=float(rng.weibull(2.0) * 4.0),
+        wind=float(rng.weibull(2.0) * 3.0),
     )
 
 
