@@ -113,6 +113,13 @@ class SegmentSpectrum(nn.Module):
         self.dft = segment_dft(self.n, self.bins)
 
     def forward(self, x: Tensor) -> Tensor:
+        if torch.is_autocast_enabled(x.device.type):
+            # In 8 bits of mantissa the rounding of a strong bin hides the weak ones.
+            with torch.autocast(x.device.type, enabled=False):
+                return self._spectrum(x.float())
+        return self._spectrum(x)
+
+    def _spectrum(self, x: Tensor) -> Tensor:
         offset = x.mean(dim=-1, keepdim=True)
         x = x - offset
         # Once more: the first mean of a large offset is rounded, and what it leaves would look like a signal.

@@ -61,3 +61,12 @@ def test_shapes(mode: str, shape: tuple[int, ...]) -> None:
 def test_a_window_that_does_not_divide_is_refused() -> None:
     with pytest.raises(ValueError, match="201 samples do not divide into 10"):
         SegmentSpectrum(201, 1, 10, "log_magnitude")
+
+
+def test_mixed_precision_leaves_the_spectrum_alone() -> None:
+    time = torch.arange(16000) / 8000
+    x = (torch.sin(2 * torch.pi * 60 * time) + 0.001 * torch.randn(16000))[None, None]
+    front = SegmentSpectrum(16000, 1, 10, "log_magnitude")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = front(x)
+    assert torch.equal(mixed, front(x))
