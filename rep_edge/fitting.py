@@ -78,6 +78,8 @@ def fit(stage: Stage, splits: Splits, out: Path) -> RepModel:
     if state.restore(out) and fabric.is_global_zero:
         print(f"{out}: going on from step {state.step} of {per_epoch * config.epochs}", file=sys.stderr)
     loop = _Loop(fabric, stage, wrapped, wrapped_optimizer, state, per_epoch, out)
+    # A folder that cannot be written is told before the work, not after it.
+    loop.save()
     with TrainingProgress(
         per_epoch * config.epochs, config.batch_size, state.step, quiet=not fabric.is_global_zero
     ) as progress:
