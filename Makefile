@@ -3,7 +3,7 @@
 # Each makes .venv first and may be repeated: what is installed and finished is not done again.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench venv
+.PHONY: help demo test lint bench
 
 BIN := .venv/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
@@ -27,7 +27,9 @@ lint: .venv/ready-dev
 	@.ci/types
 
 bench: .venv/ready-dev
+	@echo "bench: latency and memory of the full size, some minutes; leave the machine alone meanwhile"
 	@$(BIN)/python benchmarks/speed.py
+	@echo "bench: accuracy of REP and its rivals, three seeds: one to three hours on two cores; goes on where it was cut off"
 	@$(BIN)/python benchmarks/accuracy.py
 
 # What is installed depends on these files alone. The mark is made last, so that an interrupted installation is taken up again.
