@@ -245,3 +245,15 @@ def learned_pass(
             rows = tower.step(k, rows)
         out[m] = (tower.pool(rows[:, 3 * third :]), rows[:, : 3 * third])
     return out
+
+
+def prompted_pass(tower: Tower, window: Array, prompts: Sequence[Array], first: int) -> Array:
+    """MAP at REP's places: fresh rows [L, d] in front of every prompted block, dropped behind it; feature [B, f]."""
+    rows = tower.embed(window)
+    for k in range(tower.steps):
+        rows = tower.advance(k, rows, 0)
+        prompted = 0 <= k - first < len(prompts)
+        fresh = prompts[k - first] if prompted else np.zeros((0, rows.shape[-1]))
+        together = np.concatenate([np.broadcast_to(fresh, (len(rows), *fresh.shape)), rows], axis=1)
+        rows = tower.step(k, together)[:, len(fresh) :]
+    return tower.pool(rows)

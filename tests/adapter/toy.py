@@ -28,6 +28,7 @@ class ToyEncoder(Encoder):
         super().__init__()
         self.steps, self.feature_width, self.widths = STEPS, FEATURE, widths
         self.patch = _matrix(PER_TOKEN, widths[0])
+        self.position = _matrix(TOKENS, widths[0])
         self.merge = _matrix(*widths)
         self.own = nn.ParameterList(_matrix(self.width(k), self.width(k)) for k in range(STEPS))
         self.mixed = nn.ParameterList(_matrix(self.width(k), self.width(k)) for k in range(STEPS))
@@ -37,7 +38,7 @@ class ToyEncoder(Encoder):
         return self.widths[k >= MERGE]
 
     def embed(self, window: Tensor) -> Tensor:
-        return (window.reshape(-1, TOKENS, PER_TOKEN) @ self.patch).tanh()
+        return (window.reshape(-1, TOKENS, PER_TOKEN) @ self.patch + self.position).tanh()
 
     def advance(self, k: int, sequence: Tensor, lead: int) -> Tensor:
         if k != MERGE:
@@ -56,7 +57,8 @@ class ToyEncoder(Encoder):
         return out if keep else out[:, lead:]
 
     def remember(self, k: int, rows: Tensor) -> Tensor:
-        return rows @ self.mixed[k]
+        kept: Tensor = rows @ self.mixed[k]
+        return kept
 
     def pool(self, tokens: Tensor) -> Tensor:
         feature: Tensor = tokens.flatten(1) @ self.project
@@ -68,7 +70,7 @@ class ToyEncoder(Encoder):
 
 def tower_of(encoder: ToyEncoder) -> Tower:
     """The same backbone in numpy."""
-    patch, merge, project = (array(m) for m in (encoder.patch, encoder.merge, encoder.project))
+    patch, position, merge, project = map(array, (encoder.patch, encoder.position, encoder.merge, encoder.project))
     own, mixed = [array(m) for m in encoder.own], [array(m) for m in encoder.mixed]
 
     def advance(k: int, rows: Array, lead: int) -> Array:
@@ -79,11 +81,12 @@ def tower_of(encoder: ToyEncoder) -> Tower:
         return advanced
 
     def step(k: int, rows: Array) -> Array:
-        return rows + np.tanh(rows @ own[k] + (rows @ mixed[k]).mean(1, keepdims=True))
+        out: Array = rows + np.tanh(rows @ own[k] + (rows @ mixed[k]).mean(1, keepdims=True))
+        return out
 
     return Tower(
         steps=STEPS,
-        embed=lambda window: np.asarray(np.tanh(window.reshape(-1, TOKENS, PER_TOKEN) @ patch)),
+        embed=lambda window: np.asarray(np.tanh(window.reshape(-1, TOKENS, PER_TOKEN) @ patch + position)),
         advance=advance,
         widen=lambda k, rows: rows @ merge if k == MERGE else rows,
         step=step,
