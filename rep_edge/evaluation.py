@@ -28,6 +28,8 @@ RESAMPLES = 400
 DRAWS = 10
 """Missing tables behind a row."""
 BATCH = 256
+COMBINED = ("both missing", "any missing")
+"""Names of the setting in which each modality goes missing, one at a time, in an equal share of the windows."""
 
 Probabilities: TypeAlias = NDArray[np.float32]
 Targets: TypeAlias = NDArray[np.int64]
@@ -87,7 +89,7 @@ def pattern_probabilities(model: RepModel, windows: WindowBatches) -> dict[Patte
 def settings(spec: WindowSpec) -> dict[str, tuple[str, ...]]:
     """Name of each missing-modality setting and the modalities that go missing in it."""
     single = {f"{name} missing": (name,) for name in spec.names}
-    together = "both missing" if len(spec.names) == 2 else "any missing"
+    together = COMBINED[0] if len(spec.names) == 2 else COMBINED[1]
     return {} if len(spec.names) == 1 else {**single, together: spec.names}
 
 

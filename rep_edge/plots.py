@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from rep_edge.evaluation import Row
+from rep_edge.evaluation import COMBINED, Row
 from rep_edge.files import write_file
 from rep_edge.report import mean_accuracy, unique
 
@@ -33,7 +33,7 @@ def draw_curves(rows: Sequence[Row], path: Path) -> None:
             colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
             axis.plot(x, [100 * p.mean for p in points], color=colour, marker=marker, markersize=4, label=method)
             axis.fill_between(x, [100 * p.low for p in points], [100 * p.high for p in points], color=colour, alpha=0.1)
-        axis.set_title(setting)
+        axis.set_title(f"{setting}, one at a time" if setting in COMBINED else setting)
         axis.set_xlabel("windows that lose a sensor in %")
         axis.set_xticks([0, 30, 50, 70, 90, 100])
         axis.grid(alpha=0.3)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import t as student
 
-from rep_edge.evaluation import Row
+from rep_edge.evaluation import COMBINED, Row
 
 
 class Mean(NamedTuple):
@@ -48,15 +48,18 @@ def print_report(rows: Sequence[Row], console: Console) -> None:
     patterns = unique(row.setting for row in rows if row.missing_rate is None)
     for setting in unique(row.setting for row in rows if row.missing_rate is not None):
         rates = sorted({row.missing_rate for row in rows if row.setting == setting and row.missing_rate is not None})
-        table = Table(title=f"Accuracy in %, {setting} in the given share of the windows", title_justify="left")
-        table.add_column("method")
+        table = Table(title=f"{setting}: accuracy in %", title_justify="left")
+        table.add_column("windows that lose a sensor")
         for rate in rates:
             table.add_column(f"{100 * rate:.0f} %", justify="right")
         for method in methods:
             table.add_row(method, *(_cell(mean_accuracy(rows, method, setting, rate)) for rate in rates))
         console.print(table)
+    for setting in COMBINED:
+        if any(row.setting == setting for row in rows):
+            console.print(f"{setting}: one sensor at a time, each in an equal share of those windows.", highlight=False)
     console.print(_spread(rows), highlight=False)
-    table = Table(title="Live sensors: accuracy in %, macro-F1 in %, calibration error in %", title_justify="left")
+    table = Table(title="by live sensors: accuracy / macro-F1 / calibration error in %", title_justify="left")
     table.add_column("method")
     for pattern in patterns:
         table.add_column(pattern, justify="right")
@@ -74,10 +77,12 @@ def _spread(rows: Sequence[Row]) -> str:
     if len({row.seed for row in rows}) > 1:
         return "± is the standard deviation over the seeds of training."
     half = max(((row.high - row.low) / 2 for row in rows), default=0.0)
-    return f"Other recordings of the same kind would change a figure by at most {100 * half:.1f} points (95 %)."
+    return (
+        f"With other recordings of the same kind a figure may differ by up to {100 * half:.1f} points (95 % interval)."
+    )
 
 
 def _pattern_cell(rows: Sequence[Row], method: str, pattern: str) -> str:
     cell = [row for row in rows if (row.method, row.setting, row.missing_rate) == (method, pattern, None)]
     means = (np.mean([getattr(row, field) for row in cell]) for field in ("accuracy", "macro_f1", "ece"))
-    return " / ".join(f"{100 * mean:.1f}" for mean in means)
+    return "/".join(f"{100 * mean:.1f}" for mean in means)

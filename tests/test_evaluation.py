@@ -191,7 +191,7 @@ def test_the_report_says_what_its_figures_stand_on() -> None:
         print_report(rows, Console(file=out, width=100))
         return out.getvalue()
 
-    assert "at most 10.0 points" in printed(rows_of([0.8]))
+    assert "up to 10.0 points" in printed(rows_of([0.8]))
     assert "80.0 ± 14.1" in printed(rows_of([0.7, 0.9]))
     assert "standard deviation over the seeds" in printed(rows_of([0.7, 0.9]))
 
