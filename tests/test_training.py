@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -21,7 +22,9 @@ from rep_edge.config import AdapterConfig, Config, SimulatedData, SwinConfig, Tr
 from rep_edge.data.augment import augment
 from rep_edge.data.batches import WindowBatches
 from rep_edge.data.splits import Splits, open_splits
+from rep_edge.data.windows import Window
 from rep_edge.errors import InputError
+from rep_edge.evaluation import pattern_probabilities
 from rep_edge.fitting import learning_rate
 from rep_edge.model import ModelOutput, RepModel
 from rep_edge.objective import Objective
@@ -337,6 +340,38 @@ def test_settings_out_of_range_name_the_field(section: str, field: str, value: f
     path.write_bytes(msgspec.yaml.encode(content))
     with pytest.raises(InputError, match=rf"config\.yaml: .*{section}\.{field}"):
         read_config(path)
+
+
+class ThreeSensors:
+    """Windows of three modalities, one of them with two channels; a WindowDataset."""
+
+    def __init__(self, spec: WindowSpec, n: int = 24) -> None:
+        rng = np.random.default_rng(0)
+        self.spec, self.name, self.labels, self.report = spec, "three", ("a", "b"), ()
+        self.targets = np.arange(n, dtype=np.int64) % 2
+        self.recordings = tuple(f"run {i}" for i in range(n))
+        self.values = {m.name: rng.normal(size=(n, *m.shape)).astype(np.float32) for m in spec.modalities}
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> Window:
+        values = {name: array[index] for name, array in self.values.items()}
+        return Window(values, int(self.targets[index]), self.recordings[index], 0.0)
+
+
+@pytest.mark.parametrize("memory", ["fed", "learned", "prompts", "none"])
+def test_any_number_of_sensors_trains(memory: Literal["fed", "learned", "prompts", "none"], tmp_path: Path) -> None:
+    extra = Modality(name="infrasound", rate_hz=50, samples=100, channels=2)
+    spec = msgspec.structs.replace(SPEC, modalities=(*SPEC.modalities, extra))
+    encoder = msgspec.structs.replace(TINY.encoder, patch_bins={**TINY.encoder.patch_bins, "infrasound": 2})
+    adapter = msgspec.structs.replace(TINY.adapter, memory=memory)
+    once = msgspec.structs.replace(TINY.train, epochs=1)
+    config = msgspec.structs.replace(TINY, signals=spec, encoder=encoder, adapter=adapter, train=once, adapt=once)
+    splits = Splits(*(ThreeSensors(spec) for _ in range(3)))
+    backbone = train_backbone(config, splits, tmp_path / "backbone")
+    adapted = adapt(backbone, config, splits, tmp_path / "adapted")
+    assert set(pattern_probabilities(adapted, WindowBatches(splits.test))) == set(spec.patterns())
 
 
 @pytest.mark.slow
