@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from rep_edge.adapter.choice import build_memory
 from rep_edge.adapter.memory import HeadOnly, Memory
-from rep_edge.config import AdapterConfig, Config
+from rep_edge.config import AdapterConfig, Config, SwinConfig
 from rep_edge.encoders.base import Encoder
 from rep_edge.encoders.swin import SwinEncoder
 from rep_edge.errors import InputError
-from rep_edge.fusion import FusionHead
+from rep_edge.fusion import HEADS, FusionHead
 from rep_edge.signals import Pattern, WindowSpec
 
 
@@ -83,7 +83,7 @@ class RepModel(nn.Module):
     def train_only(self, trainable: Literal["adapter", "matched", "everything"], matched_parameters: int = 0) -> None:
         """Choose what learns: memory and head, and for the rivals also towers.
 
-        "matched": tower parameters as well, from the pooled end downwards, until `matched_parameters` are reached.
+        "matched": tower parameters as well, from the pooled end downwards, as many as fit into `matched_parameters`.
         """
         self.encoders.requires_grad_(trainable == "everything")
         if trainable == "matched":
@@ -91,14 +91,12 @@ class RepModel(nn.Module):
         self.train(self.training)
 
     def _thaw(self, count: int) -> None:
-        """From the last module of every tower downwards, turn by turn, while the count is not reached."""
-        towers = [[p for _, p in reversed(list(tower.named_parameters()))] for tower in self.encoders.values()]
-        for row in zip_longest(*towers):
-            for parameter in filter(lambda p: p is not None, row):
-                if count <= 0:
-                    return
-                parameter.requires_grad_(True)
-                count -= parameter.numel()
+        """From the pooled end of every tower downwards, turn by turn; a tensor larger than what is left is skipped."""
+        for row in zip_longest(*(self.encoder(name).from_pooled_end() for name in self.spec.names)):
+            for parameter in row:
+                if parameter is not None and parameter.numel() <= count:
+                    parameter.requires_grad_(True)
+                    count -= parameter.numel()
 
     def train(self, mode: bool = True) -> RepModel:
         """Training mode for what learns; a frozen tower stays in evaluation mode."""
@@ -111,16 +109,25 @@ class RepModel(nn.Module):
 
 def build_model(config: Config, labels: Sequence[str]) -> RepModel:
     """A backbone with fresh weights. Raises InputError where the configuration does not make one."""
-    lacking = [name for name in config.signals.names if name not in config.encoder.patch_bins]
-    if lacking:
-        raise InputError(f"encoder: patch_bins has no entry for {', '.join(lacking)}; add one")
-    if any(width % config.encoder.heads for width in config.encoder.widths):
-        raise InputError(f"encoder: widths {config.encoder.widths} must be divisible by heads {config.encoder.heads}")
-    if len(config.encoder.widths) != len(config.encoder.depths):
-        raise InputError("encoder: widths and depths must have one entry for each stage")
+    _check_encoder(config.encoder, config.signals.names)
     if len(labels) < 2:
         raise InputError(f"labels: at least two classes are needed, not {list(labels)}")
     try:
         return RepModel(config, labels)
     except ValueError as error:
         raise InputError(f"signals and frontend do not fit: {error}") from error
+
+
+def _check_encoder(encoder: SwinConfig, names: Sequence[str]) -> None:
+    lacking = [name for name in names if name not in encoder.patch_bins]
+    if lacking:
+        raise InputError(f"encoder: patch_bins has no entry for {', '.join(lacking)}; add one")
+    if not encoder.widths or len(encoder.widths) != len(encoder.depths):
+        raise InputError("encoder: widths and depths must have one entry for each stage")
+    sizes = (*encoder.patch_bins.values(), *encoder.widths, *encoder.depths, encoder.heads, encoder.window)
+    if min(sizes) < 1:
+        raise InputError("encoder: patch_bins, widths, depths, heads and window must all be at least 1")
+    if any(width % encoder.heads for width in encoder.widths):
+        raise InputError(f"encoder: widths {encoder.widths} must be divisible by heads {encoder.heads}")
+    if encoder.feature_width < 1 or encoder.feature_width % HEADS:
+        raise InputError(f"encoder: feature_width must be a multiple of {HEADS}, not {encoder.feature_width}")

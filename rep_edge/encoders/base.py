@@ -54,6 +54,10 @@ class Encoder(nn.Module):
     def pool(self, tokens: Tensor) -> Tensor:
         """Tokens after the last block, without slots, to the feature [B, feature_width]."""
 
+    def from_pooled_end(self) -> list[nn.Parameter]:
+        """The parameters, those nearest to the feature first; here by the order in which they were registered."""
+        return list(self.parameters())[::-1]
+
     @abstractmethod
     def collapsed(self, placeholder: Tensor) -> Encoder:
         """An equal encoder for a placeholder window [1, channels, samples] that computes each distinct token once."""

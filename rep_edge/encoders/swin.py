@@ -201,6 +201,14 @@ class SwinEncoder(Encoder):
         feature: Tensor = self.project(self.norm(tokens).flatten(1))
         return feature
 
+    def from_pooled_end(self) -> list[nn.Parameter]:
+        parts: list[nn.Module] = [self.patch, self.patch_norm]
+        for k, block in enumerate(self.blocks):
+            if k in self.merge_before:
+                parts.append(self.merges[self.merge_before[k]])
+            parts.append(block)
+        return [p for part in [self.project, self.norm, *parts[::-1]] for p in list(part.parameters())[::-1]]
+
     def collapsed(self, placeholder: Tensor) -> Encoder:
         return collapse(self, placeholder)
 
