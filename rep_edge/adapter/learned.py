@@ -75,10 +75,7 @@ class LearnedTower(nn.Module):
         rows, width = config.slots // 3, encoder.width(config.first)
         if config.private_buffer:
             self.start = nn.ParameterDict(
-                {
-                    state: nn.Parameter(config.noise * unit_rows(config.noise_type, rows, width))
-                    for state in states
-                }
+                {state: nn.Parameter(config.noise * unit_rows(config.noise_type, rows, width)) for state in states}
             )
             self.stages = nn.ModuleList(
                 ResidualMap(total, config.bottleneck, encoder.width(config.first + j))
@@ -87,9 +84,7 @@ class LearnedTower(nn.Module):
         if config.shared_buffer:
             self.entry = ResidualMap(config.shared_width, config.bottleneck, width)
         if config.dynamic_initialisation:
-            self.queries = nn.ParameterDict(
-                {name: nn.Parameter(QUERY_STD * torch.randn(rows, width)) for name in runs}
-            )
+            self.queries = nn.ParameterDict({name: nn.Parameter(QUERY_STD * torch.randn(rows, width)) for name in runs})
             self.attention = TokenAttention(width)
             for parameter in (*self.queries.parameters(), *self.attention.parameters()):
                 parameter.requires_grad_(config.train_dynamic)
