@@ -20,7 +20,7 @@ def independent_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 def check_dependence(model: onnx.ModelProto, name: str) -> None:
-    """Raises InputError that names the first nodes of graph `name` that depend on no input, or the inputs nobody reads."""
+    """Raises InputError that names the first nodes of graph `name` without an input behind them, or unread inputs."""
     idle = independent_nodes(model)
     if idle:
         listed = ", ".join(f"{node.op_type} {node.output[0]}" for node in idle[:5])

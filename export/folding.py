@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 import numpy as np
@@ -15,6 +16,8 @@ from rep_edge.export.dependence import independent_nodes
 
 def fold(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same function with fewer nodes. onnxslim merges and removes; what it leaves constant is computed here."""
+    # It tells of every node that it leaves to us.
+    logging.getLogger("onnxslim").setLevel(logging.ERROR)
     slimmed: onnx.ModelProto = onnxslim.slim(model)
     folded = _evaluate(slimmed, independent_nodes(slimmed))
     again: onnx.ModelProto = onnxslim.slim(folded)

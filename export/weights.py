@@ -15,7 +15,7 @@ SMALLEST = 1024
 
 
 def share_weights(models: Sequence[onnx.ModelProto], location: str) -> bytes:
-    """Move large tensors of all models into one blob, which `location` (relative to the graphs) will hold; returns it."""
+    """Move the large tensors of all models into one blob, which the file `location` beside them will hold."""
     blob = bytearray()
     offsets: dict[str, int] = {}
     for model in models:

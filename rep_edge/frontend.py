@@ -124,8 +124,8 @@ class SegmentSpectrum(nn.Module):
         x = x - offset
         # Once more: the first mean of a large offset is rounded, and what it leaves would look like a signal.
         x = x - x.mean(dim=-1, keepdim=True)
-        level = x.abs().mean(dim=-1, keepdim=True) + OFFSET * offset.abs() + LEVEL
-        x = (x / level).reshape(-1, x.shape[1], self.segments, self.n)
+        level = x.abs().mean(dim=-1, keepdim=True) + OFFSET * offset.abs()
+        x = (x / level.clamp(min=LEVEL)).reshape(-1, x.shape[1], self.segments, self.n)
         real, imaginary = self.dft(x)
         if self.mode == "complex":
             values = torch.cat([real, imaginary], dim=1) / self.n**0.5

@@ -1,0 +1,81 @@
+"""The proof that a graph says what the trained model says, on real windows and on adversarial ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+
+from rep_edge.errors import InputError
+from rep_edge.model import RepModel
+from rep_edge.runtime.manifest import ParityRecord
+from rep_edge.signals import Pattern, WindowSpec
+
+TOLERANCE = 1e-4
+"""Largest difference of a probability in float32."""
+
+Windows = Mapping[str, NDArray[np.float32]]
+
+
+def adversarial_windows(spec: WindowSpec, seed: int) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """Kind -> modality -> float32 [4, channels, samples]: what sensors should not deliver, and do."""
+    rng = np.random.default_rng(seed)
+    kinds: dict[str, dict[str, NDArray[np.float32]]] = {}
+    for m in spec.modalities:
+        noise = rng.standard_normal((4, *m.shape))
+        impulse = np.zeros((4, *m.shape))
+        impulse[..., m.samples // 3] = 1.0
+        made = {
+            "zeros": np.zeros((4, *m.shape)),
+            "constant": np.full((4, *m.shape), 12345.678),
+            "clipped": np.clip(10 * noise, -1, 1),
+            "huge": 1e30 * noise,
+            "tiny": 1e-15 * noise,
+            "impulse": impulse,
+            "noise": noise,
+        }
+        for kind, values in made.items():
+            kinds.setdefault(kind, {})[m.name] = values.astype(np.float32)
+    return kinds
+
+
+def check_parity(model: RepModel, pattern: Pattern, path: Path, kinds: Mapping[str, Windows]) -> ParityRecord:
+    """Compare the graph at `path` with the model it came from. kinds: kind -> modality -> [n, channels, samples].
+
+    Every kind is run as a batch and its first window once more alone. Raises InputError above the tolerance.
+    """
+    session = ort.InferenceSession(path, _options(), providers=["CPUExecutionProvider"])
+    name = model.spec.pattern_name(pattern)
+    errors: dict[str, float] = {}
+    windows = 0
+    for kind, values in kinds.items():
+        live = {m: np.ascontiguousarray(values[m]) for m in model.spec.names if m in pattern}
+        with torch.inference_mode():
+            wanted = model({m: torch.from_numpy(v) for m, v in live.items()}, pattern).logits.softmax(dim=-1).numpy()
+        found = _softmax(session.run(None, live)[0])
+        alone = _softmax(session.run(None, {m: v[:1] for m, v in live.items()})[0])
+        errors[kind] = float(max(np.abs(found - wanted).max(), np.abs(alone - wanted[:1]).max()))
+        windows += len(wanted)
+        if not errors[kind] <= TOLERANCE:
+            raise InputError(
+                f"graph {name}: differs from the model by {errors[kind]:.1e} in a probability on {kind} windows "
+                f"(limit {TOLERANCE:.0e}); nothing was written"
+            )
+    return ParityRecord(windows=windows, max_abs_error=max(errors.values()), by_kind=errors, tolerance=TOLERANCE)
+
+
+def _options() -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return options
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probabilities: NDArray[np.float32] = raised / raised.sum(axis=-1, keepdims=True)
+    return probabilities

@@ -1,0 +1,82 @@
+"""The commands between desk and device: export, bench."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rep_edge.errors import InputError
+
+if TYPE_CHECKING:
+    from rep_edge.export.exporting import Source
+    from rep_edge.model import RepModel
+
+REAL_WINDOWS = 64
+"""Test windows that parity is checked on, spread over the classes."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(export)
+    app.command()(bench)
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder that adapt (or train) wrote.")],
+    out: Annotated[Path, typer.Option("--out", help="Bundle to write: a new folder.")],
+) -> None:
+    """Write the bundle of a model: one graph for every set of live sensors, proved equal to the model."""
+    from rep_edge.checkpoint import load_pretrained
+    from rep_edge.export.exporting import export_bundle
+
+    model = load_pretrained(checkpoint)
+    manifest = export_bundle(model, out, _source(model), _tell)
+    megabytes = (sum(g.file.size for g in manifest.graphs) + sum(w.size for w in manifest.weights.values())) / 1e6
+    _tell(f"bundle of {len(manifest.graphs)} graphs written to {out}, {megabytes:.1f} MB")
+
+
+def bench(
+    bundle: Annotated[Path, typer.Argument(help="Folder that export wrote.")],
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", help="The model of the bundle; adds the rivals to the run.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
+) -> None:
+    """Measure the latency of every graph on this machine, and how it compares."""
+    from rep_edge.bench import print_bench, run_bench
+
+    result = run_bench(bundle, checkpoint, _tell)
+    print_bench(result)
+    if json is not None:
+        import msgspec
+
+        from rep_edge.files import write_file
+
+        write_file(json, msgspec.json.format(msgspec.json.encode(result), indent=1))
+        _tell(f"wrote {json}")
+
+
+def _source(model: RepModel) -> Source:
+    """Real windows of the model's own test data; seeded noise, and a line that says so, where it cannot be opened."""
+    import numpy as np
+
+    from rep_edge.data.splits import open_splits
+    from rep_edge.export.exporting import Source
+
+    try:
+        test = open_splits(model.config).test
+    except InputError as error:
+        _tell(f"no real windows to compare on, noise instead: {error}")
+        rng = np.random.default_rng(model.config.seed)
+        noise = {m.name: rng.standard_normal((8, *m.shape)).astype(np.float32) for m in model.spec.modalities}
+        return Source(noise, "not available")
+    chosen = np.linspace(0, len(test) - 1, min(REAL_WINDOWS, len(test))).astype(int)
+    windows = [test[int(i)].values for i in chosen]
+    return Source({name: np.stack([w[name] for w in windows]) for name in model.spec.names}, test.name)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
