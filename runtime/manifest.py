@@ -14,7 +14,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """Base of the manifest's parts. Unknown keys are ignored: the schema version guards their meaning."""
 
 
-class FileRecord(Entry):
+class FileRecord(Entry, frozen=True, kw_only=True):
     """One file of the bundle: path relative to the manifest ("/" between parts), size in bytes, sha256 as hex."""
 
     path: str
@@ -22,7 +22,7 @@ class FileRecord(Entry):
     sha256: str
 
 
-class ParityRecord(Entry):
+class ParityRecord(Entry, frozen=True, kw_only=True):
     """How far a graph is from the trained model: the largest absolute difference of a probability.
 
     windows: windows compared; max_abs_error over all of them; by_kind: the same per kind of window ("real", "zeros",
@@ -35,7 +35,7 @@ class ParityRecord(Entry):
     tolerance: float
 
 
-class GraphRecord(Entry):
+class GraphRecord(Entry, frozen=True, kw_only=True):
     """One graph: its live modalities joined by "+", its precision ("fp32"), its file and how it compares with the model."""
 
     pattern: str
@@ -44,7 +44,7 @@ class GraphRecord(Entry):
     parity: ParityRecord
 
 
-class Provenance(Entry):
+class Provenance(Entry, frozen=True, kw_only=True):
     """Where a bundle comes from: what to look at first when two bundles disagree.
 
     versions: of the packages that trained and exported; git_revision: "" outside a repository, "+changes" appended
@@ -59,7 +59,7 @@ class Provenance(Entry):
     git_revision: str = ""
 
 
-class Manifest(Entry):
+class Manifest(Entry, frozen=True, kw_only=True):
     """A whole bundle.
 
     modalities, hop_s: the windows that the graphs take; labels: names of the logits, in order.

@@ -1,0 +1,116 @@
+"""A bundle on disk, verified before any graph of it is opened."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import msgspec
+
+from rep_edge.errors import InputError
+from rep_edge.runtime.manifest import SCHEMA_VERSION, FileRecord, GraphRecord, Manifest
+
+MANIFEST = "manifest.json"
+CHUNK = 1 << 20
+
+
+class _Version(msgspec.Struct):
+    schema_version: int
+
+
+class Bundle(NamedTuple):
+    """A folder whose manifest was read and whose files were found to be the ones it lists."""
+
+    path: Path
+    manifest: Manifest
+
+    def graph(self, pattern: str, precision: str) -> GraphRecord:
+        """The graph of a pattern. Raises InputError where the bundle has none in that precision."""
+        for record in self.manifest.graphs:
+            if (record.pattern, record.precision) == (pattern, precision):
+                return record
+        raise InputError(f"{self.path}: has no {precision} graph for {pattern}; export the bundle again")
+
+    def graph_file(self, pattern: str, precision: str) -> Path:
+        """Where that graph lies."""
+        return self.path / self.graph(pattern, precision).file.path
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Read and verify a bundle: schema, patterns, and every file's place, size and hash.
+
+    Raises InputError that names the file and what is wrong with it.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder; give the folder that rep-edge export wrote")
+    manifest = _read_manifest(path / MANIFEST)
+    _check_graphs(path / MANIFEST, manifest)
+    for record in (*(graph.file for graph in manifest.graphs), *manifest.weights.values()):
+        _check_file(path, record)
+    return Bundle(path, manifest)
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); the folder is no complete bundle") from error
+    try:
+        version = msgspec.json.decode(content, type=_Version).schema_version
+        if version > SCHEMA_VERSION:
+            raise InputError(
+                f"{path}: schema_version {version} is newer than this runtime knows ({SCHEMA_VERSION}); update rep-edge"
+            )
+        if version < 1:
+            raise InputError(f"{path}: schema_version {version} is none; export the bundle again")
+        manifest = msgspec.json.decode(content, type=Manifest)
+        spec = manifest.spec
+    except InputError:
+        raise
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+        raise InputError(f"{path}: is no manifest ({error}); copy the bundle again") from error
+    if not manifest.labels:
+        raise InputError(f"{path}: labels is empty; export the bundle again")
+    for pattern in manifest.temperatures:
+        if pattern not in {spec.pattern_name(p) for p in spec.patterns()}:
+            raise InputError(f"{path}: temperatures names the unknown pattern {pattern!r}; export the bundle again")
+    return manifest
+
+
+def _check_graphs(path: Path, manifest: Manifest) -> None:
+    """Every pattern has a graph in every precision that the bundle has, and each precision its weights."""
+    wanted = {manifest.spec.pattern_name(pattern) for pattern in manifest.spec.patterns()}
+    for precision in sorted({graph.precision for graph in manifest.graphs} | set(manifest.weights)) or ["fp32"]:
+        found = [graph.pattern for graph in manifest.graphs if graph.precision == precision]
+        for pattern in sorted(wanted - set(found)):
+            raise InputError(f"{path}: graphs has none for {pattern} in {precision}; export the bundle again")
+        for pattern in sorted(set(found) - wanted):
+            raise InputError(f"{path}: graphs names the unknown pattern {pattern!r}; export the bundle again")
+        if precision not in manifest.weights:
+            raise InputError(f"{path}: weights has no file for {precision}; export the bundle again")
+
+
+def _check_file(root: Path, record: FileRecord) -> None:
+    """The file is inside the bundle, no link leads out of it, and its size and hash are those of the manifest."""
+    relative = PurePosixPath(record.path)
+    path = root / relative
+    inside = not relative.is_absolute() and ".." not in relative.parts and "\\" not in record.path
+    if not inside or not path.resolve().is_relative_to(root.resolve()):
+        raise InputError(f"{root / MANIFEST}: path {record.path!r} leaves the bundle; do not use it")
+    try:
+        size = path.stat().st_size
+        if size != record.size:
+            raise InputError(f"{path}: has {size} bytes instead of {record.size}; copy the bundle again")
+        if _sha256(path) != record.sha256:
+            raise InputError(f"{path}: its content is not what was exported (sha256 differs); copy the bundle again")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); copy the bundle again") from error
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
