@@ -23,8 +23,8 @@ PRECISION = "fp32"
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """What was heard in one window.
 
-    label: the most probable class, or None where no modality was live; probabilities: by label, empty where there is none.
-    pattern: live modalities joined by "+", "" for none; latency_s: time of graph and pre-checks.
+    label: the most probable class, or None where no modality was live; probabilities: by label, empty where there is
+    none. pattern: live modalities joined by "+", "" for none; latency_s: time of graph and pre-checks.
     start_s, end_s: the window on the stream's time line; reasons: by modality, why it was not live.
     """
 
@@ -63,8 +63,8 @@ class Classifier:
     def load(cls, path: str | Path, *, memory_mb: float | None = None, threads: int = 1) -> Classifier:
         """Verify and open a bundle. Every graph is opened and run once now, so that no later window pays for it.
 
-        memory_mb: keep only the least recently used graphs out of so many MB (of graphs and their weights); None: keep all.
-        Raises InputError for a damaged bundle, MissingExtraError without ONNX Runtime.
+        memory_mb: keep only the least recently used graphs out of so many MB (of graphs and their weights); None: keep
+        all. Raises InputError for a damaged bundle, MissingExtraError without ONNX Runtime.
         """
         if memory_mb is not None and memory_mb <= 0:
             raise InputError(f"memory_mb: must be above 0, not {memory_mb}")
