@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -72,9 +73,14 @@ def _read_manifest(path: Path) -> Manifest:
         raise InputError(f"{path}: is no manifest ({error}); copy the bundle again") from error
     if not manifest.labels:
         raise InputError(f"{path}: labels is empty; export the bundle again")
-    for pattern in manifest.temperatures:
-        if pattern not in {spec.pattern_name(p) for p in spec.patterns()}:
+    if len(set(manifest.labels)) < len(manifest.labels):
+        raise InputError(f"{path}: labels names one class twice; export the bundle again")
+    patterns = {spec.pattern_name(p) for p in spec.patterns()}
+    for pattern, temperature in manifest.temperatures.items():
+        if pattern not in patterns:
             raise InputError(f"{path}: temperatures names the unknown pattern {pattern!r}; export the bundle again")
+        if not (math.isfinite(temperature) and temperature > 0):
+            raise InputError(f"{path}: temperatures has {temperature} for {pattern}; it must be above 0")
     return manifest
 
 
@@ -87,17 +93,17 @@ def _check_graphs(path: Path, manifest: Manifest) -> None:
             raise InputError(f"{path}: graphs has none for {pattern} in {precision}; export the bundle again")
         for pattern in sorted(set(found) - wanted):
             raise InputError(f"{path}: graphs names the unknown pattern {pattern!r}; export the bundle again")
+        if len(found) > len(wanted):
+            raise InputError(f"{path}: graphs has two for one pattern in {precision}; export the bundle again")
         if precision not in manifest.weights:
             raise InputError(f"{path}: weights has no file for {precision}; export the bundle again")
 
 
 def _check_file(root: Path, record: FileRecord) -> None:
     """The file is inside the bundle, no link leads out of it, and its size and hash are those of the manifest."""
-    relative = PurePosixPath(record.path)
-    path = root / relative
-    inside = not relative.is_absolute() and ".." not in relative.parts and "\\" not in record.path
-    if not inside or not path.resolve().is_relative_to(root.resolve()):
+    if not _inside(root, record.path):
         raise InputError(f"{root / MANIFEST}: path {record.path!r} leaves the bundle; do not use it")
+    path = root / record.path
     try:
         size = path.stat().st_size
         if size != record.size:
@@ -106,6 +112,17 @@ def _check_file(root: Path, record: FileRecord) -> None:
             raise InputError(f"{path}: its content is not what was exported (sha256 differs); copy the bundle again")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); copy the bundle again") from error
+
+
+def _inside(root: Path, name: str) -> bool:
+    """Whether a manifest's path is a plain one below the bundle, also after links are followed."""
+    relative = PurePosixPath(name)
+    if relative.is_absolute() or ".." in relative.parts or "\\" in name:
+        return False
+    try:
+        return (root / relative).resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError, ValueError):  # A circle of links; a NUL character.
+        return False
 
 
 def _sha256(path: Path) -> str:

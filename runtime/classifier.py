@@ -15,6 +15,7 @@ from rep_edge.errors import InputError
 from rep_edge.runtime.backends.base import Backend, Runner
 from rep_edge.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from rep_edge.runtime.bundle import Bundle, open_bundle
+from rep_edge.runtime.finite import all_finite
 from rep_edge.signals import Modality, Pattern
 
 PRECISION = "fp32"
@@ -87,9 +88,9 @@ class Classifier:
             raise InputError(f"no live modality: give at least one of {', '.join(self.spec.names)}")
         pattern = self._names[frozenset(live)]
         logits = self._runner(pattern).run(live)[0]
-        scaled = logits.astype(np.float64) / self._temperatures[pattern]
-        raised = np.exp(scaled - scaled.max())
-        probabilities = raised / raised.sum()
+        if not np.isfinite(logits).all():
+            raise InputError(f"{pattern}: the window's samples are too large to be computed with; scale them")
+        probabilities = _softmax(logits, self._temperatures[pattern])
         return Prediction(
             label=self.labels[int(probabilities.argmax())],
             probabilities=dict(zip(self.labels, probabilities.tolist(), strict=True)),
@@ -98,6 +99,11 @@ class Classifier:
             start_s=start_s,
             end_s=start_s + self.spec.window_s,
         )
+
+    @property
+    def opened(self) -> tuple[str, ...]:
+        """Patterns whose graphs are in memory, the least recently used first."""
+        return tuple(self._runners)
 
     def _checked(self, modality: Modality, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """The window as the graph takes it, [1, channels, samples]."""
@@ -110,9 +116,9 @@ class Classifier:
                 f"{name}: has shape {list(values.shape)} instead of {list(modality.shape)} "
                 f"({modality.window_s:g} s at {modality.rate_hz:g} Hz)"
             )
-        window = np.ascontiguousarray(values, dtype=np.float32).reshape(self._shapes[name])
-        # A sum is not finite if any sample is not; where large samples overflow it, look at each.
-        if not np.isfinite(window.sum()) and not np.isfinite(window).all():
+        with np.errstate(over="ignore"):  # A float64 too large for float32 becomes an infinity, which is told below.
+            window = np.ascontiguousarray(values, dtype=np.float32).reshape(self._shapes[name])
+        if not all_finite(window):
             raise InputError(f"{name}: holds a NaN or an infinity; leave the modality out instead")
         return window
 
@@ -126,11 +132,25 @@ class Classifier:
             if self._sizes[pattern] + sum(self._sizes[name] for name in self._runners) <= self._budget:
                 break
             self._runners.popitem(last=False)
-        runner = self._backend.open(self.bundle.graph_file(pattern, PRECISION))
-        placeholders = {m.name: np.full(self._shapes[m.name], m.placeholder, np.float32) for m in self.spec.modalities}
-        runner.run({name: placeholders[name] for name in self.spec.parse_pattern(pattern)})
+        graph = self.bundle.graph_file(pattern, PRECISION)
+        runner = self._backend.open(graph)
+        live = [self.spec[name] for name in self.spec.names if name in self.spec.parse_pattern(pattern)]
+        # Its first run, in which it takes its memory.
+        logits = runner.run({m.name: np.full(self._shapes[m.name], m.placeholder, np.float32) for m in live})
+        if logits.shape != (1, len(self.labels)):
+            raise InputError(
+                f"{graph}: gives {list(logits.shape)} instead of one logit for each of the {len(self.labels)} labels; "
+                "export the bundle again"
+            )
         self._runners[pattern] = runner
         return runner
+
+
+def _softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+    """exp(z / T) / sum exp(z / T) of logits [C], without overflow."""
+    scaled = logits.astype(np.float64) / temperature
+    raised = np.exp(scaled - scaled.max())
+    return np.asarray(raised / raised.sum())
 
 
 def _graph_bytes(bundle: Bundle, pattern: str) -> float:

@@ -1,4 +1,4 @@
-"""What manifest.json of a bundle says: plain structs, the same for the writer on the desk and the reader on the device."""
+"""What manifest.json of a bundle says: plain structs, the same for the writer and for the reader on the device."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ParityRecord(Entry, frozen=True, kw_only=True):
 
 
 class GraphRecord(Entry, frozen=True, kw_only=True):
-    """One graph: its live modalities joined by "+", its precision ("fp32"), its file and how it compares with the model."""
+    """One graph: live modalities joined by "+", precision ("fp32"), file and how it compares with the model."""
 
     pattern: str
     precision: str

@@ -14,13 +14,16 @@ from rep_edge.errors import InputError, MissingExtraError
 
 
 class OnnxRuntimeRunner:
-    """One session."""
+    """One session of the graph at `path`."""
 
-    def __init__(self, session: Any) -> None:
-        self._session = session
+    def __init__(self, session: Any, path: Path) -> None:
+        self._session, self._path = session, path
 
     def run(self, windows: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = self._session.run(None, dict(windows))[0]
+        try:
+            logits: NDArray[np.float32] = self._session.run(["logits"], dict(windows))[0]
+        except Exception as error:  # The package's errors share no base class.
+            raise InputError(f"{self._path}: cannot be run ({_first_line(error)}); export the bundle again") from error
         return logits
 
 
@@ -34,6 +37,8 @@ class OnnxRuntimeBackend:
     name = "onnxruntime"
 
     def __init__(self, threads: int = 1) -> None:
+        if threads < 1:
+            raise InputError(f"threads: must be at least 1, not {threads}")
         _refuse_two_builds()
         try:
             import onnxruntime
@@ -45,9 +50,14 @@ class OnnxRuntimeBackend:
         try:
             session = self._runtime.InferenceSession(graph, self._options, providers=["CPUExecutionProvider"])
         except Exception as error:  # The package's errors share no base class.
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{graph}: ONNX Runtime cannot open it ({reason}); update onnxruntime") from error
-        return OnnxRuntimeRunner(session)
+            raise InputError(
+                f"{graph}: ONNX Runtime cannot open it ({_first_line(error)}); update onnxruntime"
+            ) from error
+        return OnnxRuntimeRunner(session, graph)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def session_options(threads: int = 1) -> Any:
