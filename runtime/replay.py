@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 
 from rep_edge.errors import InputError
 from rep_edge.runtime.classifier import Prediction
-from rep_edge.runtime.sources.recording import Recording
-from rep_edge.runtime.streaming import StreamingClassifier
+from rep_edge.runtime.sources.recording import PIECE_S, Recording
+from rep_edge.runtime.streaming import EPSILON_S, StreamingClassifier
 from rep_edge.signals import WindowSpec
 
-CHUNK_S = 0.1
+LONGEST_WAIT_S = 86400.0
+"""Seconds; recordings whose clocks are further apart were not made together."""
 
 
 class Drop(NamedTuple):
@@ -28,9 +30,10 @@ class Drop(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Samples float32 [channels, n] of one stream from `start_s` on, in s from the start of the replay."""
+    """Samples float32 [channels, n] of one stream from start_s to end_s, in s from the start of the replay."""
 
     start_s: float
+    end_s: float
     name: str
     values: NDArray[np.float32]
 
@@ -53,59 +56,58 @@ def parse_drops(text: str | None, spec: WindowSpec) -> list[Drop]:
     return drops
 
 
-def origin(recordings: Mapping[str, Recording]) -> dict[str, float]:
-    """What is second 0 of the replay on each recording's own time line.
+class Replay:
+    """Recordings on one time line, whose second 0 is the start of the first one.
 
-    Recordings that all carry the time of day keep their distance; otherwise all begin together.
+    Recordings that all carry the time of day keep their distance; otherwise all begin together. Raises InputError
+    where they were not made together, or are shorter than a window.
     """
-    starts = {name: recording.pieces[0].start_s for name, recording in recordings.items()}
-    if all(recording.absolute for recording in recordings.values()):
-        return dict.fromkeys(starts, min(starts.values()))
-    return starts
+
+    def __init__(self, recordings: Mapping[str, Recording], spec: WindowSpec) -> None:
+        self.recordings, self.spec = dict(recordings), spec
+        begins = {name: recording.begin_s for name, recording in self.recordings.items()}
+        if all(recording.absolute for recording in self.recordings.values()):
+            if max(begins.values()) - min(begins.values()) > LONGEST_WAIT_S:
+                raise InputError(f"{' and '.join(begins)}: were recorded on different days; give files of one time")
+            self._zero = dict.fromkeys(begins, min(begins.values()))
+        else:
+            self._zero = begins
+        self.length_s = max(r.begin_s - self._zero[name] + r.length_s for name, r in self.recordings.items())
+        if self.length_s < spec.window_s - EPSILON_S:
+            raise InputError(
+                f"{' and '.join(begins)}: {self.length_s:.2f} s are shorter than a window of {spec.window_s:g} s"
+            )
+
+    def play(self, stream: StreamingClassifier, drops: Iterable[Drop], *, real_time: bool) -> Iterator[Prediction]:
+        """One prediction a hop until the recordings end; in real time each chunk waits until it would have come."""
+        silences = list(drops)
+        began = time.monotonic()
+        yield from stream.advance(0.0)
+        for chunk in self.chunks():
+            while real_time and (missing_s := began + chunk.end_s - time.monotonic()) > 0:
+                time.sleep(min(PIECE_S, missing_s))
+                yield from stream.advance(min(time.monotonic() - began, chunk.end_s))
+            # In a gap of all recordings no chunk moves the time.
+            yield from stream.advance(chunk.start_s)
+            if _is_dropped(chunk, silences):
+                yield from stream.advance(chunk.end_s)
+            else:
+                yield from stream.push(chunk.name, chunk.values, chunk.start_s)
+        for prediction in stream.advance(self.length_s + stream.settings.lateness_s):
+            if prediction.end_s <= self.length_s + EPSILON_S:
+                yield prediction
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All samples in the order in which they would have come: when the last one of a chunk is there."""
+        return heapq.merge(*map(self._chunks_of, self.recordings), key=lambda chunk: chunk.end_s)
+
+    def _chunks_of(self, name: str) -> Iterator[Chunk]:
+        rate_hz, zero_s = self.spec[name].rate_hz, self._zero[name]
+        for piece in self.recordings[name].pieces():
+            start_s = piece.start_s - zero_s
+            yield Chunk(start_s, start_s + piece.values.shape[1] / rate_hz, name, piece.values)
 
 
-def chunks(recordings: Mapping[str, Recording], spec: WindowSpec, drops: list[Drop]) -> Iterator[Chunk]:
-    """All samples in pieces of 0.1 s, by the time at which they would have arrived, without those that are dropped."""
-    zero = origin(recordings)
-    waiting = {name: _chunks(name, recordings[name], zero[name], spec) for name in recordings}
-    heads = {name: next(stream, None) for name, stream in waiting.items()}
-    while any(head is not None for head in heads.values()):
-        name, head = min(((n, h) for n, h in heads.items() if h is not None), key=lambda item: item[1].start_s)
-        heads[name] = next(waiting[name], None)
-        middle = head.start_s + CHUNK_S / 2
-        if not any(drop.name == name and drop.start_s <= middle < drop.end_s for drop in drops):
-            yield head
-
-
-def _chunks(name: str, recording: Recording, zero_s: float, spec: WindowSpec) -> Iterator[Chunk]:
-    rate = spec[name].rate_hz
-    size = max(1, round(CHUNK_S * rate))
-    for piece in recording.pieces:
-        for at in range(0, piece.values.shape[1], size):
-            yield Chunk(piece.start_s - zero_s + at / rate, name, piece.values[:, at : at + size])
-
-
-def replay(
-    stream: StreamingClassifier, recordings: Mapping[str, Recording], drops: list[Drop], *, real_time: bool
-) -> Iterator[Prediction]:
-    """Predictions of the recordings, hop by hop; in real time each chunk waits until it would have been recorded."""
-    spec = stream.spec
-    began = time.monotonic()
-    length_s = max(_length_s(recordings, name, spec) for name in recordings)
-    now_s = 0.0
-    for chunk in chunks(recordings, spec, drops):
-        end_s = chunk.start_s + chunk.values.shape[1] / spec[chunk.name].rate_hz
-        while real_time and time.monotonic() - began < end_s:
-            time.sleep(min(CHUNK_S, max(0.0, end_s - (time.monotonic() - began))))
-            yield from stream.advance(min(time.monotonic() - began, end_s))
-        yield from stream.push(chunk.name, chunk.values, chunk.start_s)
-        now_s = max(now_s, end_s)
-    # What the recordings still complete; silence at their end is part of the time line where it was asked for.
-    for prediction in stream.advance(length_s + stream.settings.lateness_s):
-        if prediction.end_s <= length_s + 1e-6:
-            yield prediction
-
-
-def _length_s(recordings: Mapping[str, Recording], name: str, spec: WindowSpec) -> float:
-    last = recordings[name].pieces[-1]
-    return last.start_s - origin(recordings)[name] + last.values.shape[1] / spec[name].rate_hz
+def _is_dropped(chunk: Chunk, drops: Iterable[Drop]) -> bool:
+    middle_s = (chunk.start_s + chunk.end_s) / 2
+    return any(drop.name == chunk.name and drop.start_s <= middle_s < drop.end_s for drop in drops)

@@ -13,65 +13,70 @@ from rep_edge.signals import Modality
 
 
 class Cut(NamedTuple):
-    """A window of a stream: samples float32 [channels, n] (0 where none came) and how many of them came."""
+    """A window of a stream.
+
+    values: float32 [channels, samples], 0 where no sample came; received: how many samples came, of each channel;
+    silent: how many at its end did not; begun: whether the stream ever delivered.
+    """
 
     values: NDArray[np.float32]
     received: int
+    silent: int
+    begun: bool
 
 
 class StreamBuffer:
-    """The last `capacity_s` seconds of one stream.
+    """The last seconds of one stream.
 
     Sample i stands at time i / rate_hz. Chunks may have any length, come late, overlap or leave gaps: what was received
     first stays, a gap stays marked. Memory is taken once, here.
 
-    slack_s: a chunk that starts so near to the end of the one before it is taken to follow on: clocks jitter.
+    history_s: how far back a window may end before the newest sample.
+    slack_s: a chunk that starts so near to the end of the one before it is taken to follow on, for time stamps jitter.
+    bridge_s: a gap up to this length is filled by a straight line: a clock that drifts beyond the slack tears such ones.
     """
 
-    def __init__(self, modality: Modality, capacity_s: float, slack_s: float) -> None:
+    def __init__(self, modality: Modality, history_s: float, slack_s: float, bridge_s: float) -> None:
         self.modality = modality
-        self._size = math.ceil(capacity_s * modality.rate_hz) + modality.samples
-        self._slack = slack_s * modality.rate_hz
+        self._size = math.ceil(history_s * modality.rate_hz) + 2 * modality.samples
+        self._slack, self._bridge = slack_s * modality.rate_hz, bridge_s * modality.rate_hz
         self._values = np.zeros((modality.channels, self._size), dtype=np.float32)
         self._came = np.zeros(self._size, dtype=bool)
         self._end: int | None = None
 
     @property
     def end_s(self) -> float | None:
-        """Time up to which samples are known, in s; None before the first one."""
+        """Time up to which samples have come, in s; None before the first one."""
         return None if self._end is None else self._end / self.modality.rate_hz
 
     def restart(self) -> None:
         """Forget everything: the time line begins anew."""
-        self._came[:] = False
         self._end = None
 
-    def push(self, chunk: NDArray[np.float32], start_s: float) -> None:
-        """Add samples [channels, n] or [n] that begin at `start_s`. Raises InputError for another shape or dtype."""
-        values = self._checked(chunk)
-        if not values.shape[1]:
-            return
+    def push(self, values: NDArray[np.float32], start_s: float) -> None:
+        """Add samples float32 [channels, n], at most a window of them, that begin at `start_s`."""
         exact = start_s * self.modality.rate_hz
-        start = round(exact)
         if self._end is None:
-            self._end = start
+            start = self._end = round(exact)
+            self._came[:] = False
         elif abs(exact - self._end) <= self._slack:
             start = self._end
-        stop = start + values.shape[1]
-        self._open(stop)
+        else:
+            start = round(exact)
+            if 0 < start - self._end <= self._bridge:
+                values, start = self._bridged(values, start - self._end), self._end
+        self._open(start + values.shape[1])
         oldest = self._end - self._size
         if start < oldest:
             values, start = values[:, oldest - start :], oldest
         self._write(values, start)
 
-    def _checked(self, chunk: NDArray[np.float32]) -> NDArray[np.float32]:
-        name, channels = self.modality.name, self.modality.channels
-        if not isinstance(chunk, np.ndarray) or chunk.dtype.kind not in "fiu":
-            raise InputError(f"{name}: a chunk must be an array of numbers, not {getattr(chunk, 'dtype', type(chunk))}")
-        values = chunk[None] if chunk.ndim == 1 else chunk
-        if values.ndim != 2 or values.shape[0] != channels:
-            raise InputError(f"{name}: a chunk has shape {list(chunk.shape)} instead of [{channels}, samples]")
-        return values.astype(np.float32, copy=False)
+    def _bridged(self, values: NDArray[np.float32], gap: int) -> NDArray[np.float32]:
+        """The samples, led to by `gap` samples on a straight line from the last one held."""
+        assert self._end is not None
+        last = self._values[:, [(self._end - 1) % self._size]]
+        way = np.arange(1, gap + 1, dtype=np.float32) / np.float32(gap + 1)
+        return np.concatenate([last + way * (values[:, :1] - last), values], axis=1)
 
     def _open(self, stop: int) -> None:
         """Move the end to `stop`, if that is later: what lies between is not received yet."""
@@ -80,7 +85,6 @@ class StreamBuffer:
         if fresh > 0:
             for part in self._parts(stop - fresh, stop):
                 self._came[part] = False
-                self._values[:, part] = 0.0
             self._end = stop
 
     def _write(self, values: NDArray[np.float32], start: int) -> None:
@@ -93,24 +97,29 @@ class StreamBuffer:
             if held.any():
                 piece = np.where(held, self._values[:, part], piece)
             self._values[:, part] = piece
-            self._came[part] = True
+            held[:] = True
 
     def cut(self, end_s: float) -> Cut:
         """The window that ends at `end_s`; what has not come, or is no longer held, is 0 and not counted."""
         n = self.modality.samples
-        stop = round(end_s * self.modality.rate_hz)
         window = np.zeros((self.modality.channels, n), dtype=np.float32)
         if self._end is None:
-            return Cut(window, 0)
+            return Cut(window, 0, n, False)
+        stop = round(end_s * self.modality.rate_hz)
         first, last = max(stop - n, self._end - self._size), min(stop, self._end)
         received = 0
         at = first - (stop - n)
         for part in self._parts(first, last):
             length = part.stop - part.start
-            window[:, at : at + length] = self._values[:, part]
-            received += int(np.count_nonzero(self._came[part]))
+            came = self._came[part]
+            count = int(np.count_nonzero(came))
+            if count == length:
+                window[:, at : at + length] = self._values[:, part]
+            else:
+                np.copyto(window[:, at : at + length], self._values[:, part], where=came)
+            received += count
             at += length
-        return Cut(window, received)
+        return Cut(window, received, max(0, stop - self._end), True)
 
     def _parts(self, start: int, stop: int) -> list[slice]:
         """Where samples start..stop lie in the ring: none, one or two pieces."""
@@ -120,3 +129,20 @@ class StreamBuffer:
         if first + length <= self._size:
             return [slice(first, first + length)]
         return [slice(first, self._size), slice(0, first + length - self._size)]
+
+
+def checked_chunk(modality: Modality, chunk: NDArray[np.generic]) -> NDArray[np.float32]:
+    """A chunk of numbers [channels, n] (or [n] of one channel) as float32 [channels, n]; InputError for anything else.
+
+    Whole numbers are taken as they are, as samples in the modality's unit.
+    """
+    if not isinstance(chunk, np.ndarray) or chunk.dtype.kind not in "fiu":
+        kind = chunk.dtype if isinstance(chunk, np.ndarray) else type(chunk).__name__
+        raise InputError(f"{modality.name}: a chunk must be an array of numbers, not {kind}; convert it")
+    values = chunk[None] if chunk.ndim == 1 else chunk
+    if values.ndim != 2 or values.shape[0] != modality.channels:
+        raise InputError(
+            f"{modality.name}: a chunk has shape {list(chunk.shape)} instead of [{modality.channels}, samples]"
+        )
+    with np.errstate(over="ignore"):  # What is too large becomes an infinity, which the health of the stream tells.
+        return values.astype(np.float32, copy=False)

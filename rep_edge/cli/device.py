@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from rep_edge.runtime.bundle import Bundle
-    from rep_edge.runtime.classifier import Prediction
+    from rep_edge.runtime.classifier import Classifier, Prediction
 
 BundlePath = Annotated[Path, typer.Argument(help="Folder that export wrote.")]
 Sources = Annotated[
@@ -50,12 +51,8 @@ def inspect(bundle: BundlePath, json: Json = False) -> None:
 
 
 def classify(bundle: BundlePath, source: Sources = None, json: Json = False) -> None:
-    """Classify recordings window by window and sum up."""
-    predictions = list(_replay(bundle, source, None, Speed.max))
-    for prediction in predictions:
-        _show(prediction, json)
-    if not json:
-        _sum_up(predictions)
+    """Classify recordings window by window, as fast as possible, and sum up."""
+    _run(bundle, source, None, Speed.max, json)
 
 
 def stream(
@@ -69,70 +66,82 @@ def stream(
     ] = Speed.real,
     json: Json = False,
 ) -> None:
-    """Play recordings as a live stream that may lose its sensors; one line a hop."""
-    reasons: dict[str, str] = {}
-    for prediction in _replay(bundle, source, drop, speed):
-        _tell_changes(reasons, prediction)
-        reasons = prediction.reasons
-        _show(prediction, json)
+    """Play recordings as a live stream that may lose its sensors; one line a window."""
+    _run(bundle, source, drop, speed, json)
 
 
-def _replay(path: Path, source: list[str] | None, drop: str | None, speed: Speed) -> Iterator[Prediction]:
+def _run(path: Path, source: list[str] | None, drop: str | None, speed: Speed, json: bool) -> None:
     from rep_edge.runtime.classifier import Classifier
-    from rep_edge.runtime.replay import parse_drops, replay
+    from rep_edge.runtime.replay import Replay, parse_drops
     from rep_edge.runtime.sources.address import open_sources
     from rep_edge.runtime.streaming import StreamingClassifier
 
     classifier = Classifier.load(path)
     drops = parse_drops(drop, classifier.spec)
     recordings = open_sources(source or [], classifier.spec)
+    replay = Replay(recordings, classifier.spec)
     for name in classifier.spec.names:
         if name in recordings:
-            pieces = recordings[name].pieces
-            seconds = sum(piece.values.shape[1] for piece in pieces) / classifier.spec[name].rate_hz
-            print(f"{name}: {seconds:.1f} s, {recordings[name].note}", file=sys.stderr)
+            _tell(f"{name}: {recordings[name].length_s:.1f} s, {recordings[name].note}")
         else:
-            print(f"{name}: no source, missing from the start", file=sys.stderr)
-    yield from replay(StreamingClassifier(classifier), recordings, drops, real_time=speed is Speed.real)
+            _tell(f"{name}: no source given, missing from the start")
+    if not json:
+        print(f"{'time':>8}    {'class':{_width(classifier)}} sure   live sensors, latency", flush=True)
+    lost: Mapping[str, object] = dict.fromkeys(name for name in classifier.spec.names if name not in recordings)
+    counted: Counter[tuple[str, str | None]] = Counter()
+    for prediction in replay.play(StreamingClassifier(classifier), drops, real_time=speed is Speed.real):
+        lost = _tell_changes(lost, prediction)
+        _show(prediction, json, _width(classifier))
+        counted[prediction.pattern, prediction.label] += 1
+    _sum_up(counted)
 
 
-def _show(prediction: Prediction, json: bool) -> None:
+def _width(classifier: Classifier) -> int:
+    return max(map(len, classifier.labels))
+
+
+def _show(prediction: Prediction, json: bool, width: int) -> None:
+    """The window's line: "12.0 s  Truck  0.93  acoustic+seismic  4.1 ms"; its time is that of its end."""
     import msgspec
 
     if json:
         print(msgspec.json.encode(prediction).decode(), flush=True)
         return
-    time = f"{prediction.end_s:8.1f} s"
+    when = f"{prediction.end_s:8.1f} s"
     if prediction.label is None:
-        print(f"{time}  no sensor live", flush=True)
+        print(f"{when}  {'-':{width}}    -   no sensor is live", flush=True)
         return
     sure = prediction.probabilities[prediction.label]
-    latency = f"{1e3 * prediction.latency_s:5.1f} ms"
-    print(f"{time}  {prediction.label:12s} {100 * sure:5.1f} %  {latency}  from {prediction.pattern}", flush=True)
+    latency = f"{1e3 * prediction.latency_s:.1f} ms"
+    print(f"{when}  {prediction.label:{width}} {sure:.2f}   {prediction.pattern}  {latency}", flush=True)
 
 
-def _tell_changes(before: dict[str, str], prediction: Prediction) -> None:
-    """One line on standard error whenever a sensor is lost or comes back."""
-    time = f"{prediction.end_s:.1f} s"
+def _tell_changes(lost: Mapping[str, object], prediction: Prediction) -> Mapping[str, object]:
+    """A line for every sensor that is newly lost or live again; which are lost now."""
+    when = f"{prediction.end_s:.1f} s"
     for name, reason in prediction.reasons.items():
-        if name not in before:
-            print(f"{time}: {name} lost: {reason}", file=sys.stderr)
-    for name in before:
+        if name not in lost:
+            _tell(f"{when}: {name} lost: {reason}")
+    for name in lost:
         if name not in prediction.reasons:
-            print(f"{time}: {name} is live again", file=sys.stderr)
+            _tell(f"{when}: {name} is live again")
+    return prediction.reasons
 
 
-def _sum_up(predictions: list[Prediction]) -> None:
-    """Which label in how many windows."""
-    from collections import Counter
+def _sum_up(counted: Counter[tuple[str, str | None]]) -> None:
+    """How many windows each set of live sensors decided, and for which classes."""
+    _tell(f"{sum(counted.values())} windows:")
+    for pattern in dict.fromkeys(pattern for pattern, _ in counted):
+        labels = Counter({label: count for (found, label), count in counted.items() if found == pattern})
+        if pattern:
+            listed = ", ".join(f"{label} {count}" for label, count in labels.most_common())
+            _tell(f"  {pattern}: {labels.total()} windows: {listed}")
+        else:
+            _tell(f"  no sensor live: {labels.total()} windows")
 
-    counts = Counter(prediction.label for prediction in predictions if prediction.label is not None)
-    if not counts:
-        print("no window could be classified", file=sys.stderr)
-        return
-    total = sum(counts.values())
-    listed = ", ".join(f"{label} {count} of {total}" for label, count in counts.most_common())
-    print(f"windows: {listed}", file=sys.stderr)
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _print_bundle(bundle: Bundle) -> None:
