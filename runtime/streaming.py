@@ -92,6 +92,8 @@ class StreamingClassifier:
 
     def advance(self, now_s: float) -> list[Prediction]:
         """Time has come to `now_s` though no samples did; the predictions of the hops that have waited long enough."""
+        if not math.isfinite(now_s):
+            raise InputError(f"now_s must be a time in s, not {now_s}")
         made: list[Prediction] = []
         self._reach(now_s, made)
         return made

@@ -33,7 +33,7 @@ class StreamBuffer:
 
     history_s: how far back a window may end before the newest sample.
     slack_s: a chunk that starts so near to the end of the one before it is taken to follow on, for time stamps jitter.
-    bridge_s: a gap up to this length is filled by a straight line: a clock that drifts beyond the slack tears such ones.
+    bridge_s: a gap up to this length is filled by a straight line: clocks that drift beyond the slack tear such ones.
     """
 
     def __init__(self, modality: Modality, history_s: float, slack_s: float, bridge_s: float) -> None:

@@ -64,7 +64,7 @@ def _read(path: Path) -> dict[str, list[tuple[float, Piece]]]:
     except ImportError as error:
         raise MissingExtraError("sensors", "pymseed") from error
     try:
-        # Record by record first: a list of traces stops at a damaged one without a word.
+        # Record by record first: a list of traces leaves out a record that is cut off without a word.
         for _ in pymseed.MS3Record.from_file(str(path), unpack_data=True):
             continue
         traces = list(pymseed.MS3TraceList.from_file(str(path), unpack_data=True))
