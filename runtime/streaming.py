@@ -45,7 +45,7 @@ class StreamingClassifier:
     """for prediction in stream.push("acoustic", chunk, start_s): ...
 
     At each hop the streams whose window is full, fresh and healthy make the live pattern; with none the label is None,
-    and the reasons say why. A hop is decided as soon as every stream that is delivering has reached its end, or
+    and the reasons say why. A hop is decided as soon as every stream that is delivering has delivered it, or
     `lateness_s` after the first one has: a stream that stops costs one such wait and is not waited for again until it
     delivers anew. Time goes on with the stream that is furthest; where none delivers, `advance` moves it.
 
@@ -136,13 +136,18 @@ class StreamingClassifier:
             end_s = self._first_end + self._hops * self.hop_s
             if self._now < end_s - EPSILON_S:
                 return
-            behind = [name for name, buffer in self._buffers.items() if not _has_reached(buffer, end_s)]
-            if not self._silent.issuperset(behind):
-                if self._now < end_s + self.settings.lateness_s - EPSILON_S:
-                    return
-                self._silent.update(behind)
+            if not self._has_waited(end_s):
+                return
             self._hops += 1
             made.append(self._decide(end_s))
+
+    def _has_waited(self, end_s: float) -> bool:
+        """Whether nothing that may still come belongs to the window that ends at `end_s`."""
+        oldest_s = self._now - self.settings.lateness_s
+        if oldest_s >= end_s - EPSILON_S:
+            self._silent.update(name for name, buffer in self._buffers.items() if not _has_reached(buffer, end_s))
+            return True
+        return all(name in self._silent or buffer.holds(oldest_s, end_s) for name, buffer in self._buffers.items())
 
     def _decide(self, end_s: float) -> Prediction:
         """The prediction of the window that ends at `end_s`."""

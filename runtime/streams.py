@@ -99,6 +99,13 @@ class StreamBuffer:
             self._values[:, part] = piece
             held[:] = True
 
+    def holds(self, start_s: float, stop_s: float) -> bool:
+        """Whether every sample between two times, of which the ring still has room for, came."""
+        first, stop = round(start_s * self.modality.rate_hz), round(stop_s * self.modality.rate_hz)
+        if self._end is None or self._end < stop:
+            return False
+        return all(bool(self._came[part].all()) for part in self._parts(max(first, self._end - self._size), stop))
+
     def cut(self, end_s: float) -> Cut:
         """The window that ends at `end_s`; what has not come, or is no longer held, is 0 and not counted."""
         n = self.modality.samples
