@@ -50,13 +50,15 @@ def read_audio(path: Path, modality: Modality, channel: str | None = None) -> Re
 
     def pieces() -> Iterator[Piece]:
         resampler = _new_resampler(rate_hz, modality) if resampled else None
-        sent = 0
+        sent, size = 0, max(1, round(PIECE_S * modality.rate_hz))
         for values, last in _blocks(path, rows, max(1, round(PIECE_S * rate_hz))):
             if resampler is not None:
                 values = np.ascontiguousarray(resampler.resample_chunk(values.T, last=last).T)
-            if values.shape[1]:
-                yield Piece(sent / modality.rate_hz, values)
-                sent += values.shape[1]
+            # A resampler holds back what it needs and then gives more at once.
+            for at in range(0, values.shape[1], size):
+                piece = values[:, at : at + size]
+                yield Piece(sent / modality.rate_hz, piece)
+                sent += piece.shape[1]
 
     return Recording(0.0, frames / (rate_hz if resampled else modality.rate_hz), False, note, pieces)
 
