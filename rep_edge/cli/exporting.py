@@ -46,7 +46,8 @@ def bench(
     json: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
 ) -> None:
     """Measure the latency of every graph on this machine, and how it compares."""
-    from rep_edge.bench import print_bench, run_bench
+    from rep_edge.export.bench import run_bench
+    from rep_edge.export.bench_report import print_bench
 
     result = run_bench(bundle, checkpoint, _tell)
     print_bench(result)

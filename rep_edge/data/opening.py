@@ -10,7 +10,8 @@ from rep_edge.signals import WindowSpec
 def open_dataset(data: DataConfig, spec: WindowSpec) -> WindowDataset:
     """The source that `data` configures, cut into the windows of `spec`.
 
-    Only the chosen source is imported, so that no source needs another's packages. Raises InputError where the source does.
+    Only the chosen source is imported, so that no source needs another's packages. Raises InputError where the source
+    does.
     """
     if isinstance(data, SimulatedData):
         from rep_edge.data.simulated import SimulatedDataset

@@ -1,0 +1,181 @@
+"""The latency and memory of a bundle on this machine, beside its rivals where their checkpoint is given."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from rep_edge.errors import InputError
+from rep_edge.export.streamed import StreamedHop
+from rep_edge.machine import describe_machine
+from rep_edge.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from rep_edge.runtime.bundle import Bundle, open_bundle
+from rep_edge.runtime.classifier import Classifier
+from rep_edge.runtime.footprint import footprint_mb
+from rep_edge.runtime.timing import Percentiles, Ratio, Times, interleave, percentiles, ratio
+
+if TYPE_CHECKING:
+    from rep_edge.model import RepModel
+
+Call = Callable[[], object]
+Windows = dict[str, NDArray[np.float32]]
+Variant = tuple[str, str]
+"""(kind of graph, pattern)"""
+
+ROUNDS, REPEATS = 40, 5
+PRECISION = "fp32"
+GRAPH, PLACEHOLDER, IN_TURN, STREAM = "graph", "placeholder", "in turn", "stream"
+BACKBONE, TOWER, EAGER, COMPILE = "backbone", "tower", "eager", "compile"
+EVERY = "every pattern"
+SEPARATOR = "/"
+
+
+class BenchResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What `rep-edge bench` measured.
+
+    machine: where; latency_ms: kind of graph -> pattern -> percentiles of one window, one thread.
+    ratios: name -> how many times as long; bundle_mb: size on disk; pss_mb: memory of a process that holds all graphs
+    warm, above an empty interpreter (None where the system does not tell).
+    stream_overhead: share that a stream adds to its graphs' own time; skipped: what was not measured -> why.
+    """
+
+    machine: dict[str, str | int]
+    latency_ms: dict[str, dict[str, Percentiles]]
+    ratios: dict[str, Ratio]
+    bundle_mb: float
+    pss_mb: float | None
+    stream_overhead: float
+    skipped: dict[str, str]
+
+
+def run_bench(path: Path, checkpoint: Path | None, tell: Callable[[str], None]) -> BenchResult:
+    """Measure the bundle at `path` with one thread and batch 1, all variants interleaved in one run.
+
+    checkpoint: the model of the bundle, which adds the rivals. Raises InputError where either cannot be opened or they
+    do not belong together.
+    """
+    # Before any library starts its threads.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    bundle = open_bundle(path)
+    tell("memory: a fresh interpreter opens every graph")
+    pss = footprint_mb(path)
+    windows = _windows(bundle)
+    calls = _graphs(bundle, windows)
+    complete = bundle.manifest.spec.pattern_name(bundle.manifest.spec.complete)
+    calls[STREAM, complete] = StreamedHop(Classifier.load(path))
+    skipped: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        if checkpoint is None:
+            skipped["rivals"] = "no checkpoint was given"
+        else:
+            model = _matching_model(checkpoint, bundle)
+            calls |= _rivals(model, windows, Path(folder), skipped, tell)
+        tell(f"timing {len(calls)} variants, {ROUNDS} rounds")
+        names = {SEPARATOR.join(variant): variant for variant in calls}
+        timed = interleave({name: calls[variant] for name, variant in names.items()}, ROUNDS, REPEATS)
+    times = {names[name]: values for name, values in timed.items()}
+    streamed = ratio(times[STREAM, complete], times[GRAPH, complete])
+    latency: dict[str, dict[str, Percentiles]] = {}
+    for (kind, pattern), values in times.items():
+        latency.setdefault(kind, {})[pattern] = percentiles(values)
+    return BenchResult(
+        machine=describe_machine(),
+        latency_ms=latency,
+        ratios=_ratios(times, bundle),
+        bundle_mb=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) / 1e6,
+        pss_mb=pss,
+        stream_overhead=streamed.median - 1,
+        skipped=skipped,
+    )
+
+
+def _windows(bundle: Bundle) -> Windows:
+    """Seeded noise, [1, channels, samples] by modality: a graph takes equally long whatever it hears."""
+    rng = np.random.default_rng(0)
+    spec = bundle.manifest.spec
+    return {m.name: rng.standard_normal((1, *m.shape)).astype(np.float32) for m in spec.modalities}
+
+
+def _graphs(bundle: Bundle, windows: Windows) -> dict[Variant, Call]:
+    """Every graph of the bundle alone and one after the other, and the complete one fed placeholders."""
+    spec, backend = bundle.manifest.spec, OnnxRuntimeBackend()
+    silent = {m.name: np.full((1, *m.shape), m.placeholder, np.float32) for m in spec.modalities}
+    calls: dict[Variant, Call] = {}
+    whole = backend.open(bundle.graph_file(spec.pattern_name(spec.complete), PRECISION))
+    for pattern in spec.patterns():
+        name = spec.pattern_name(pattern)
+        runner = whole if pattern == spec.complete else backend.open(bundle.graph_file(name, PRECISION))
+        calls[GRAPH, name] = _bind(runner.run, {m: windows[m] for m in spec.names if m in pattern})
+        if pattern != spec.complete:
+            filled = {m: windows[m] if m in pattern else silent[m] for m in spec.names}
+            calls[PLACEHOLDER, name] = _bind(whole.run, filled)
+    own = [call for (kind, _), call in calls.items() if kind == GRAPH]
+    calls[IN_TURN, EVERY] = lambda: [call() for call in own]
+    return calls
+
+
+def _bind(run: Callable[[Windows], object], windows: Windows) -> Call:
+    return lambda: run(windows)
+
+
+def _matching_model(checkpoint: Path, bundle: Bundle) -> RepModel:
+    from rep_edge.checkpoint import load_pretrained
+
+    model = load_pretrained(checkpoint)
+    if model.spec != bundle.manifest.spec or tuple(model.labels) != tuple(bundle.manifest.labels):
+        raise InputError(
+            f"{checkpoint}: has other signals or labels than {bundle.path}; give the bundle's own checkpoint"
+        )
+    return model
+
+
+def _rivals(
+    model: RepModel, windows: Windows, folder: Path, skipped: dict[str, str], tell: Callable[[str], None]
+) -> dict[Variant, Call]:
+    """The backbone and each tower without REP as graphs, and the trained model in PyTorch."""
+    import torch
+
+    from rep_edge.export.rivals import compiled, eager, write_plain_graphs
+
+    torch.set_num_threads(1)
+    spec, backend = model.spec, OnnxRuntimeBackend()
+    complete = spec.pattern_name(spec.complete)
+    tell("rivals: exporting the backbone and each tower without REP")
+    calls: dict[Variant, Call] = {}
+    for name, file in write_plain_graphs(model, folder).items():
+        variant = (BACKBONE, complete) if name == BACKBONE else (TOWER, name)
+        inputs = windows if name == BACKBONE else {name: windows[name]}
+        calls[variant] = _bind(backend.open(file).run, inputs)
+    for pattern in spec.patterns():
+        calls[EAGER, spec.pattern_name(pattern)] = eager(model, pattern, windows)
+    tell("rivals: torch.compile")
+    try:
+        calls[COMPILE, complete] = compiled(model, spec.complete, windows)
+    except RuntimeError as error:
+        skipped[COMPILE] = str(error)
+        tell(f"torch.compile cannot run here and is left out: {error}")
+    return calls
+
+
+def _ratios(times: dict[Variant, Times], bundle: Bundle) -> dict[str, Ratio]:
+    """Every pair whose two sides were timed."""
+    spec = bundle.manifest.spec
+    complete = spec.pattern_name(spec.complete)
+    full: Variant = (GRAPH, complete)
+    pairs: dict[str, tuple[Variant, Variant]] = {"full_vs_backbone": (full, (BACKBONE, complete))}
+    incomplete = [spec.pattern_name(pattern) for pattern in spec.patterns()[1:]]
+    pairs |= {f"{name}_vs_placeholder": ((GRAPH, name), (PLACEHOLDER, name)) for name in incomplete}
+    pairs |= {f"{name}_vs_tower": ((GRAPH, name), (TOWER, name)) for name in spec.names}
+    pairs |= {"eager_vs_full": ((EAGER, complete), full), "compile_vs_full": ((COMPILE, complete), full)}
+    ratios = {key: ratio(times[a], times[b]) for key, (a, b) in pairs.items() if a in times and b in times}
+    own = np.sum(
+        [np.median(values, axis=1, keepdims=True) for (kind, _), values in times.items() if kind == GRAPH], axis=0
+    )
+    return ratios | {"changing_vs_same": ratio(times[IN_TURN, EVERY], own)}
