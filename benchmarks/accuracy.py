@@ -3,9 +3,9 @@
     python benchmarks/accuracy.py [--seeds 0,1,2] [--jobs 2] [--work build/accuracy] [--out benchmarks/results]
 
 Rivals: the plain backbone; its head retrained with sensors dropped; learned prompts per pattern (MAP); fine-tuning
-with sensors dropped of as many tower parameters as REP trains, and of everything. The ceiling: a specialist for each single
-sensor, the same tower trained for it alone. The floor: logistic regression on log spectra. What was trained stays in the
-work folder, so that a run that was cut off goes on.
+with sensors dropped of as many tower parameters as REP trains, and of everything. The ceiling: a specialist for each
+single sensor, the same tower trained for it alone. The floor: logistic regression on log spectra. What was trained
+stays in the work folder, so that a run that was cut off goes on.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class Task(NamedTuple):
 class Room(msgspec.Struct, frozen=True, kw_only=True):
     """How much there is to win with one sensor: accuracies in 0 to 1, means over seeds.
 
-    linear: logistic regression; plain: the backbone fed a placeholder; head: its head retrained; specialist: the ceiling.
+    linear: logistic regression; plain: the backbone fed a placeholder; head: its head retrained; specialist: the
+    ceiling.
     """
 
     sensors: str
@@ -132,7 +133,7 @@ def train_and_evaluate(config: Config, task: Task, work: Path) -> list[Row]:
 
 
 def linear_accuracy(config: Config, names: Sequence[str]) -> float:
-    """Logistic regression on mean and spread of the log spectra of `names`; its strength chosen on validation windows."""
+    """Logistic regression on mean and spread of the log spectra of `names`, its strength chosen by validation."""
     sides = [_spectral_features(side, names) for side in (WindowBatches(s) for s in data(config))]
     mean, spread = sides[0][0].mean(axis=0), sides[0][0].std(axis=0) + 1e-6
     (x, y), (x_val, y_val), (x_test, y_test) = (((x - mean) / spread, y) for x, y in sides)
