@@ -3,9 +3,9 @@
     python benchmarks/accuracy.py [--seeds 0,1,2] [--jobs 2] [--work build/accuracy] [--out benchmarks/results]
 
 Rivals: the plain backbone; its head retrained with sensors dropped; learned prompts per pattern (MAP); fine-tuning
-with sensors dropped of as many tower parameters as REP trains, and of everything. The ceiling: a specialist for each
-single sensor, the same tower trained for it alone. The floor: logistic regression on log spectra. What was trained
-stays in the work folder, so that a run that was cut off goes on.
+with sensors dropped of as many tower parameters as REP trains, and of everything. A part of REP: its cache without
+slots. The ceiling: a specialist for each single sensor, the same tower trained for it alone. The floor: logistic
+regression on log spectra. What was trained stays in the work folder, so that a run that was cut off goes on.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ PLAIN, HEAD, PROMPTS, MATCHED, EVERYTHING = (
     "matched fine-tuned",
     "everything fine-tuned",
 )
-LEARNED, FED = "REP learned", "REP fed"
-ADAPTED = (HEAD, LEARNED, FED, PROMPTS, EVERYTHING, MATCHED)
+LEARNED, FED, CACHE = "REP learned", "REP fed", "REP's cache alone"
+ADAPTED = (EVERYTHING, FED, LEARNED, PROMPTS, MATCHED, HEAD, CACHE)
 SPECIALIST = "specialist "
 
 
@@ -56,7 +56,7 @@ class Task(NamedTuple):
     method: str
 
     def folder(self, work: Path) -> Path:
-        return work / f"seed-{self.seed}" / self.method.translate(str.maketrans(" ", "-", "()"))
+        return work / f"seed-{self.seed}" / self.method.translate(str.maketrans(" ", "-", "()'"))
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +88,8 @@ def experiment(config: Config, task: Task) -> Config:
     """The configuration of one task; all but what makes the method is shared."""
     change = msgspec.structs.replace
     config = change(config, seed=task.seed)
-    head = change(config, adapter=change(config.adapter, memory="none"))
+    bare = change(config.adapter, cache=())
+    head = change(config, adapter=change(bare, memory="none"))
     # What stage 1 makes does not depend on stage 2: tuning the adapter leaves the backbones as they are.
     stage_1 = change(config, adapter=AdapterConfig(), adapt=TrainConfig())
     if task.method.startswith(SPECIALIST):
@@ -100,10 +101,11 @@ def experiment(config: Config, task: Task) -> Config:
     return {
         PLAIN: stage_1,
         HEAD: head,
-        PROMPTS: change(config, adapter=change(config.adapter, memory="prompts")),
+        PROMPTS: change(config, adapter=change(bare, memory="prompts")),
         EVERYTHING: change(head, adapt=change(config.adapt, trainable="everything")),
         LEARNED: change(config, adapter=change(config.adapter, memory="learned")),
         FED: change(config, adapter=change(config.adapter, memory="fed")),
+        CACHE: change(config, adapter=change(config.adapter, memory="none")),
     }[task.method]
 
 

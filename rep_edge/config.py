@@ -111,6 +111,7 @@ class AdapterConfig(Section, frozen=True, kw_only=True):
     dynamic_initialisation, private_buffer, shared_buffer, replay: rows of tables 3 and 4; all on is full REP.
     train_dynamic: `learned`: train the dynamic attention and its queries (off: as the released code publishes it).
     read_slots: `learned`: the head also reads the slots that were carried through the tower.
+    cache: blocks after which a tower's levels are cached, past all deeper blocks, for the head to read; empty: none.
     zero_missing: a missing modality adds nothing at the head.
     orthogonality: lambda, weight of the orthogonality loss.
     """
@@ -129,6 +130,7 @@ class AdapterConfig(Section, frozen=True, kw_only=True):
     replay: bool = True
     train_dynamic: bool = True
     read_slots: bool = True
+    cache: tuple[int, ...] = ()
     zero_missing: bool = True
     orthogonality: float = 0.0
 

@@ -9,10 +9,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from rep_edge.adapter.cache import Levels
 from rep_edge.adapter.equations import orthogonality, replay, start_private, unit_rows, update
 from rep_edge.adapter.memory import Encoders, Features, Memory, Reader, bottleneck, heard, lead_in, no_penalty, scalar
 from rep_edge.config import AdapterConfig
-from rep_edge.encoders.base import Encoder, cut, join
+from rep_edge.encoders.base import Encoder, Keep, cut, join, of_one_batch
 from rep_edge.signals import Pattern, WindowSpec
 
 
@@ -45,9 +46,11 @@ def compares(config: AdapterConfig) -> bool:
 
 @dataclass
 class State:
-    """Where a forward pass stands: sequences [B, lead + N, d] and private buffers [B, L / 2, d] by modality, the shared
-    buffer [B, L / 2, d_s]. A batch of 1 stands for one that does not depend on the windows yet."""
+    """Where a forward pass stands: by modality what its cache took, sequences [B, lead + N, d] and private buffers
+    [B, L / 2, d]; the shared buffer [B, L / 2, d_s]. A batch of 1 stands for one that does not depend on the windows
+    yet."""
 
+    levels: dict[str, Levels]
     sequences: dict[str, Tensor]
     private: dict[str, Tensor]
     shared: Tensor | None
@@ -98,21 +101,28 @@ class FedMemory(Memory):
         return self.names
 
     def forward(self, encoders: Encoders, tokens: Mapping[str, Tensor], pattern: Pattern) -> Features:
-        sequences = {name: lead_in(encoders[name], tokens[name], self.config.first) for name in self.names}
+        levels = {name: self.levels(name, encoders[name]) for name in self.names}
+        sequences = {n: lead_in(encoders[n], tokens[n], self.config.first, levels[n]) for n in self.names}
         state = State(
+            levels=levels,
             sequences=sequences,
             private={n: self._start_private(n, sequences[n]) for n in self.names} if self.config.private_buffer else {},
             shared=self._start_shared(pattern) if self.config.shared_buffer else None,
         )
         penalty = no_penalty(tokens)
+        fused = heard(self.names, pattern, self.config.zero_missing)
         for j in range(self.config.depth):
             for name, encoder in encoders.items():
                 self._replay(name, j, encoder, state)
-                state.sequences[name] = encoder.step(self.config.first + j, state.sequences[name], self.lead)
+                # Of a tower that the head does not hear, the last update alone reads the last block.
+                keep: Keep = "all" if name in fused or j < self.config.depth - 1 else "slots"
+                k = self.config.first + j
+                state.sequences[name] = encoder.step(k, state.sequences[name], self.lead, keep=keep)
+                if name in fused:
+                    state.levels[name].take(k, state.sequences[name][:, self.lead :])
             self._update(j, state)
             if state.shared is not None and compares(self.config):
                 penalty = penalty + self._orthogonality(j, state.private, state.shared)
-        fused = heard(self.names, pattern, self.config.zero_missing)
         return Features({name: self._feature(name, encoders[name], state) for name in fused}, penalty)
 
     def _start_private(self, name: str, tokens: Tensor) -> Tensor:
@@ -160,8 +170,7 @@ class FedMemory(Memory):
                 out = state.private[name] = update(state.private[name], maps.g[j](out), maps.alpha.sigmoid())
             news[name] = out
         if state.shared is not None:
-            batch = max(rows.shape[0] for rows in news.values())
-            joined = torch.cat([rows.expand(batch, -1, -1) for rows in news.values()], dim=-1)
+            joined = torch.cat(of_one_batch(list(news.values())), dim=-1)
             state.shared = update(state.shared, self.h[j](joined), self.epsilon.sigmoid())
 
     def _orthogonality(self, j: int, private: Mapping[str, Tensor], shared: Tensor) -> Tensor:
@@ -173,10 +182,11 @@ class FedMemory(Memory):
         """The rest of the tower, slots carried along, and what the last buffers add, so that their update is read."""
         sequence, lead = state.sequences[name], self.lead
         for k in range(self.config.first + self.config.depth, encoder.steps):
-            keep = k < encoder.steps - 1
-            sequence = encoder.step(k, encoder.advance(k, sequence, lead), lead, keep=keep)
-            lead = lead if keep else 0
-        feature = encoder.pool(sequence[:, lead:])
+            read = k < encoder.steps - 1
+            sequence = encoder.step(k, encoder.advance(k, sequence, lead), lead, keep="all" if read else "tokens")
+            lead = lead if read else 0
+            state.levels[name].take(k, sequence[:, lead:])
+        feature = state.levels[name].added_to(encoder.pool(sequence[:, lead:]))
         if state.private:
             feature = feature + self.read_private[name](state.private[name])
         if state.shared is not None:

@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from rep_edge.adapter.cache import Levels
 from rep_edge.adapter.equations import noise, unit_rows, update
 from rep_edge.adapter.memory import Encoders, Features, Memory, Reader, heard, lead_in, no_penalty, scalar
 from rep_edge.config import AdapterConfig
@@ -142,10 +143,12 @@ class LearnedMemory(Memory):
 
     def prepare(self, encoders: Encoders, tokens: Mapping[str, Tensor]) -> None:
         """Private rows start at the mean token that they meet plus the noise they were drawn with."""
+        super().prepare(encoders, tokens)
         with torch.no_grad():
             for name, embedded in tokens.items():
                 if self.config.private_buffer:
-                    mean = lead_in(encoders[name], embedded, self.config.first).mean(dim=(0, 1))
+                    nothing = Levels(encoders[name], None)
+                    mean = lead_in(encoders[name], embedded, self.config.first, nothing).mean(dim=(0, 1))
                     for rows in self._tower(name).start.values():
                         rows += mean
 
@@ -176,7 +179,8 @@ class LearnedMemory(Memory):
     def _through(self, name: str, encoder: Encoder, tokens: Tensor, private: list[Tensor], pattern: Pattern) -> Tensor:
         """One tower, embedded tokens to feature. Private rows that the next block replaces are keys and values only."""
         first, last = self.config.first, encoder.steps - 1
-        tokens = lead_in(encoder, tokens, first)
+        levels = self.levels(name, encoder)
+        tokens = lead_in(encoder, tokens, first, levels)
         entering = self._entering(name, tokens, pattern)
         sequence = join([*entering, tokens])
         lead = carried = sequence.shape[1] - tokens.shape[1]
@@ -190,10 +194,11 @@ class LearnedMemory(Memory):
                 lead += private[k - first].shape[1]
             elif private and k <= joins:
                 fixed = encoder.remember(k, private[k - first])
-            keep = k < last or name in self.readers
-            sequence = encoder.step(k, sequence, lead, fixed, keep)
-            lead = lead if keep else 0
-        feature = encoder.pool(sequence[:, lead:])
+            read = k < last or name in self.readers
+            sequence = encoder.step(k, sequence, lead, fixed, "all" if read else "tokens")
+            lead = lead if read else 0
+            levels.take(k, sequence[:, lead:])
+        feature = levels.added_to(encoder.pool(sequence[:, lead:]))
         return feature + self.readers[name](sequence[:, lead - carried : lead]) if name in self.readers else feature
 
     def _entering(self, name: str, tokens: Tensor, pattern: Pattern) -> list[Tensor]:

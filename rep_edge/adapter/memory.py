@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from rep_edge.adapter.cache import Cache, Levels
 from rep_edge.encoders.base import Encoder
 from rep_edge.signals import Pattern
 
@@ -23,7 +24,14 @@ class Features(NamedTuple):
 
 
 class Memory(nn.Module):
-    """What an adapter adds to frozen towers, for one pattern at a time."""
+    """What an adapter adds to frozen towers, for one pattern at a time.
+
+    caches: by modality, what the head reads of early blocks; empty where the configuration names no blocks.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.caches = nn.ModuleDict()
 
     @abstractmethod
     def towers(self, pattern: Pattern) -> Iterable[str]:
@@ -33,8 +41,16 @@ class Memory(nn.Module):
     def forward(self, encoders: Encoders, tokens: Mapping[str, Tensor], pattern: Pattern) -> Features:
         """tokens: embedded [B, N, d] by modality, a placeholder's with B = 1."""
 
+    def levels(self, name: str, encoder: Encoder) -> Levels:
+        """What a pass through the tower of `name` leaves in its cache, still empty."""
+        return Levels(encoder, cast("Cache", self.caches[name]) if name in self.caches else None)
+
     def prepare(self, encoders: Encoders, tokens: Mapping[str, Tensor]) -> None:
-        """Start learned rows from the tokens of some training windows; most memories need nothing."""
+        """Start from the embedded tokens of some training windows: caches learn their levels."""
+        for name in self.caches:
+            levels = self.levels(name, encoders[name])
+            plain_tower(encoders[name], tokens[name], levels)
+            cast("Cache", self.caches[name]).prepare(levels.taken)
 
 
 class HeadOnly(Memory):
@@ -48,7 +64,10 @@ class HeadOnly(Memory):
         return heard(self.names, pattern, self.zero_missing)
 
     def forward(self, encoders: Encoders, tokens: Mapping[str, Tensor], pattern: Pattern) -> Features:
-        features = {name: plain_tower(encoders[name], sequence) for name, sequence in tokens.items()}
+        features = {
+            name: plain_tower(encoders[name], sequence, self.levels(name, encoders[name]))
+            for name, sequence in tokens.items()
+        }
         return Features(features, no_penalty(tokens))
 
 
@@ -57,18 +76,24 @@ def heard(names: Iterable[str], pattern: Pattern, zero_missing: bool) -> list[st
     return [name for name in names if name in pattern or not zero_missing]
 
 
-def plain_tower(encoder: Encoder, tokens: Tensor) -> Tensor:
+def plain_tower(encoder: Encoder, tokens: Tensor, levels: Levels) -> Tensor:
     """Embedded tokens through every block without slots: [B, N, d] -> [B, feature_width]."""
     for k in range(encoder.steps):
-        tokens = encoder.step(k, encoder.advance(k, tokens, 0), 0)
-    return encoder.pool(tokens)
+        tokens = _plain_step(encoder, k, tokens, levels)
+    return levels.added_to(encoder.pool(tokens))
 
 
-def lead_in(encoder: Encoder, tokens: Tensor, first: int) -> Tensor:
+def lead_in(encoder: Encoder, tokens: Tensor, first: int, levels: Levels) -> Tensor:
     """Embedded tokens through the blocks before the slots, as block `first` takes them."""
     for k in range(first):
-        tokens = encoder.step(k, encoder.advance(k, tokens, 0), 0)
+        tokens = _plain_step(encoder, k, tokens, levels)
     return encoder.advance(first, tokens, 0)
+
+
+def _plain_step(encoder: Encoder, k: int, tokens: Tensor, levels: Levels) -> Tensor:
+    tokens = encoder.step(k, encoder.advance(k, tokens, 0), 0)
+    levels.take(k, tokens)
+    return tokens
 
 
 def no_penalty(tokens: Mapping[str, Tensor]) -> Tensor:

@@ -36,19 +36,20 @@ class PromptMemory(Memory):
     def forward(self, encoders: Encoders, tokens: Mapping[str, Tensor], pattern: Pattern) -> Features:
         prompts = cast("nn.ModuleDict", self.prompts[self.pattern_name(pattern)])
         features = {
-            name: self._through(encoders[name], embedded, list(cast("nn.ParameterList", prompts[name])))
+            name: self._through(name, encoders[name], embedded, list(cast("nn.ParameterList", prompts[name])))
             for name, embedded in tokens.items()
         }
         return Features(features, no_penalty(tokens))
 
-    def _through(self, encoder: Encoder, tokens: Tensor, prompts: list[Tensor]) -> Tensor:
-        first = self.config.first
-        tokens = lead_in(encoder, tokens, first)
+    def _through(self, name: str, encoder: Encoder, tokens: Tensor, prompts: list[Tensor]) -> Tensor:
+        first, levels = self.config.first, self.levels(name, encoder)
+        tokens = lead_in(encoder, tokens, first, levels)
         for k in range(first, encoder.steps):
             sequence = encoder.advance(k, tokens, 0) if k > first else tokens
             fixed = encoder.remember(k, prompts[k - first][None]) if k - first < len(prompts) else None
             tokens = encoder.step(k, sequence, 0, fixed)
-        return encoder.pool(tokens)
+            levels.take(k, tokens)
+        return levels.added_to(encoder.pool(tokens))
 
 
 def _rows(encoder: Encoder, config: AdapterConfig) -> nn.ParameterList:

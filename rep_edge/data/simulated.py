@@ -36,11 +36,13 @@ class SimulatedDataset:
         unknown = [name for name in spec.names if name not in SENSORS]
         if unknown:
             raise InputError(
-                f"signals: the simulated source has no modality {', '.join(unknown)}; it knows {', '.join(SENSORS)}: use those names"
+                f"signals: the simulated source has no modality {', '.join(unknown)}; it knows {', '.join(SENSORS)}: "
+                "use those names"
             )
         if config.runs_per_class < 1 or config.windows_per_run < 1 or config.seed < 0:
             raise InputError(
-                "data: runs_per_class and windows_per_run must be at least 1 and seed at least 0; correct them in the configuration"
+                "data: runs_per_class and windows_per_run must be at least 1 and seed at least 0; "
+                "correct them in the configuration"
             )
         self._spec, self._config = spec, config
         self._labels = tuple(CLASSES)
@@ -49,7 +51,7 @@ class SimulatedDataset:
         names = [f"{label}-{run:03d}" for label in CLASSES for run in range(config.runs_per_class)]
         self._recordings = tuple(name for name in names for _ in range(per_run))
         self._values = {m.name: np.empty((n_runs * per_run, *m.shape), dtype=np.float32) for m in spec.modalities}
-        self._starts = np.arange(per_run) * spec.window_s
+        self._starts = np.asarray(np.arange(per_run) * spec.window_s, dtype=np.float64)
         for index in range(n_runs):
             self._simulate(index, *divmod(index, config.runs_per_class))
 

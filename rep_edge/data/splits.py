@@ -30,7 +30,7 @@ class Subset:
     def __init__(self, dataset: WindowDataset, indices: Sequence[int] | Indices) -> None:
         self.dataset = dataset
         self.indices: Indices = np.asarray(indices, dtype=np.int64)
-        if self.indices.size and not (0 <= self.indices.min() and self.indices.max() < len(dataset)):
+        if self.indices.size and (self.indices.min() < 0 or self.indices.max() >= len(dataset)):
             raise IndexError(f"indices must lie in 0..{len(dataset) - 1}")
         self._targets = dataset.targets[self.indices]
         self._recordings = tuple(dataset.recordings[i] for i in self.indices)
@@ -114,8 +114,8 @@ def assign(carries: NDArray[np.bool_], labels: Sequence[str], config: SplitConfi
     """
     if not (config.validation > 0 and config.test > 0 and config.validation + config.test < 1):
         raise InputError(
-            f"split: validation {config.validation} and test {config.test} must be above 0 and leave something to train on; "
-            "correct the shares"
+            f"split: validation {config.validation} and test {config.test} must be above 0 and leave something to "
+            "train on; correct the shares"
         )
     counts = carries.sum(axis=0)
     for label, count in zip(labels, counts, strict=True):
@@ -123,8 +123,8 @@ def assign(carries: NDArray[np.bool_], labels: Sequence[str], config: SplitConfi
             raise InputError(f"class {label}: has no windows; add recordings of it or remove the class")
         if count < len(SIDES):
             raise InputError(
-                f"class {label}: has {count} recording{'s' if count > 1 else ''} and needs at least {len(SIDES)}, one each for "
-                "training, validation and test; add or divide recordings"
+                f"class {label}: has {count} recording{'s' if count > 1 else ''} and needs at least {len(SIDES)}, one "
+                "each for training, validation and test; add or divide recordings"
             )
     goals = np.array([_goal(int(count), config) for count in counts])
     for attempt in range(ATTEMPTS):
@@ -134,8 +134,8 @@ def assign(carries: NDArray[np.bool_], labels: Sequence[str], config: SplitConfi
             return sides
     lacking = labels[int(np.flatnonzero(~present.all(axis=0))[0])]
     raise InputError(
-        f"class {lacking}: its recordings also carry other classes, and no split was found that has every class on each side; "
-        "add recordings of it or divide the long ones"
+        f"class {lacking}: its recordings also carry other classes, and no split was found that has every class on "
+        "each side; add recordings of it or divide the long ones"
     )
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
+
+Keep: TypeAlias = Literal["all", "tokens", "slots"]
+"""Which outputs of a block somebody reads."""
 
 
 class Encoder(nn.Module):
@@ -39,11 +43,11 @@ class Encoder(nn.Module):
         """Rows [..., width(k - 1)] that stand outside the tokens' grid, as block k takes them: [..., width(k)]."""
 
     @abstractmethod
-    def step(self, k: int, sequence: Tensor, lead: int, fixed: Tensor | None = None, keep: bool = True) -> Tensor:
+    def step(self, k: int, sequence: Tensor, lead: int, fixed: Tensor | None = None, keep: Keep = "all") -> Tensor:
         """Block k over slots and tokens.
 
         fixed: what `remember` made of slots that are attended to and read by nobody, [1 or B, F, *].
-        keep: whether the slots' outputs are computed; if not, the result is the tokens alone.
+        keep: what is computed and returned: the whole sequence, the tokens alone or the slots alone.
         """
 
     @abstractmethod
@@ -53,6 +57,11 @@ class Encoder(nn.Module):
     @abstractmethod
     def pool(self, tokens: Tensor) -> Tensor:
         """Tokens after the last block, without slots, to the feature [B, feature_width]."""
+
+    def level(self, k: int, tokens: Tensor) -> Tensor:
+        """Root mean square of every channel over the tokens that block k left: [B, N, width(k)] -> [B, width(k)]."""
+        level: Tensor = torch.linalg.vector_norm(tokens, dim=1) * tokens.shape[1] ** -0.5
+        return level
 
     def from_pooled_end(self) -> list[nn.Parameter]:
         """The parameters, those nearest to the feature first; here by the order in which they were registered."""
@@ -65,8 +74,13 @@ class Encoder(nn.Module):
 
 def join(parts: Sequence[Tensor]) -> Tensor:
     """[B, L, d], ... one behind the other along the sequence; a batch of one is repeated to the others'."""
+    return torch.cat(of_one_batch(parts), dim=1)
+
+
+def of_one_batch(parts: Sequence[Tensor]) -> list[Tensor]:
+    """[B, ...], ... with a batch of one repeated to the others'."""
     batch = next((part.shape[0] for part in parts if part.shape[0] != 1), 1)
-    return torch.cat([part if part.shape[0] == batch else part.expand(batch, -1, -1) for part in parts], dim=1)
+    return [part if part.shape[0] == batch else part.expand(batch, *part.shape[1:]) for part in parts]
 
 
 def cut(sequence: Tensor, sizes: Sequence[int]) -> list[Tensor]:

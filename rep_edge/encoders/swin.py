@@ -11,7 +11,7 @@ from timm.models.swin_transformer import PatchMerging, SwinTransformerBlock
 from torch import Tensor, nn
 
 from rep_edge.config import FrontendConfig, SwinConfig
-from rep_edge.encoders.base import Encoder, join
+from rep_edge.encoders.base import Encoder, Keep, join
 from rep_edge.encoders.swin_collapse import collapse
 from rep_edge.encoders.window_plan import Index, WindowPlan, lookup, merge_order, take, window_order
 from rep_edge.frontend import SegmentSpectrum
@@ -146,41 +146,48 @@ class SwinEncoder(Encoder):
         merged: Tensor = merge.reduction(merge.norm(rows))
         return merged
 
-    def step(self, k: int, sequence: Tensor, lead: int, fixed: Tensor | None = None, keep: bool = True) -> Tensor:
+    def step(self, k: int, sequence: Tensor, lead: int, fixed: Tensor | None = None, keep: Keep = "all") -> Tensor:
         block = self._block_of(k)
         sequence = self._plan_of(k).arrange(sequence, lead)
         qkv = block.attn.qkv(block.norm1(sequence))
-        if not keep:
-            sequence = sequence[:, lead:]
+        if keep != "all":
+            sequence = sequence[:, lead:] if keep == "tokens" else sequence[:, :lead]
         mixed = block.attn.proj_drop(block.attn.proj(self._attend(k, qkv, lead, fixed, keep)))
         sequence = sequence + block.drop_path1(mixed)
         stepped: Tensor = sequence + block.drop_path2(block.mlp(block.norm2(sequence)))
         return stepped
 
-    def _attend(self, k: int, qkv: Tensor, lead: int, fixed: Tensor | None, keep: bool) -> Tensor:
+    def _attend(self, k: int, qkv: Tensor, lead: int, fixed: Tensor | None, keep: Keep) -> Tensor:
         """Every window attends to fixed slots, slots and its own tokens; the slots' results are averaged over windows.
 
-        qkv: [B, lead + N, 3 d] -> [B, lead + N, d], without the slots where they are not kept.
+        qkv: [B, lead + N, 3 d] -> what is kept of [B, lead + N, d].
         """
         block, plan = self._block_of(k), self._plan_of(k)
         area, width, heads = block.window_area, self.width(k), self.heads
         if fixed is not None:
             qkv = join([fixed, qkv])
         slots = lead if fixed is None else lead + fixed.shape[1]
-        if slots:
+        # A single window sees the slots where they stand.
+        if slots and plan.windows > 1:
             qkv = qkv.index_select(1, plan.with_slots(slots))
         # One transposition for queries, keys and values: [B, U, 3 h, slots + A, d / h].
         parts = qkv.reshape(-1, plan.windows, slots + area, 3 * heads, width // heads).transpose(2, 3)
         query, key, value = torch.split(parts, heads, dim=2)
-        queries = lead if keep else 0
-        if queries < slots:
-            query = query[..., slots - queries :, :]
-        scores = (query * block.attn.scale) @ key.transpose(-2, -1) + self._bias(k, queries, slots)
+        first = slots if keep == "tokens" else slots - lead
+        last = slots if keep == "slots" else slots + area
+        if last - first < slots + area:
+            query = query[..., first:last, :]
+        scores = (query * block.attn.scale) @ key.transpose(-2, -1)
+        if keep != "slots":
+            scores = scores + self._bias(k, slots - first, slots)
         weights = block.attn.attn_drop(scores.softmax(dim=-1))
-        mixed: Tensor = (weights @ value).transpose(2, 3).reshape(-1, plan.windows, queries + area, width)
-        if not queries:
-            return mixed.reshape(-1, plan.windows * area, width)
-        for_slots, for_tokens = torch.split(mixed, [queries, area], dim=2)
+        mixed: Tensor = (weights @ value).transpose(2, 3)
+        if keep == "tokens" or not lead or plan.windows == 1:
+            return mixed.reshape(-1, plan.windows * (last - first), width)
+        mixed = mixed.reshape(-1, plan.windows, last - first, width)
+        if keep == "slots":
+            return plan.average(mixed)
+        for_slots, for_tokens = torch.split(mixed, [lead, area], dim=2)
         return torch.cat([plan.average(for_slots), for_tokens.reshape(-1, plan.windows * area, width)], dim=1)
 
     def _bias(self, k: int, queries: int, extra: int) -> Tensor:
@@ -200,6 +207,14 @@ class SwinEncoder(Encoder):
     def pool(self, tokens: Tensor) -> Tensor:
         feature: Tensor = self.project(self.norm(tokens).flatten(1))
         return feature
+
+    def level(self, k: int, tokens: Tensor) -> Tensor:
+        plan = self._plan_of(k)
+        if plan.even:
+            return super().level(k, tokens)
+        # A collapsed tower's window stands for a share of all windows.
+        share = (plan.weight / plan.area).repeat_interleave(plan.area)
+        return (tokens.square() * share[:, None]).sum(dim=1).sqrt()
 
     def from_pooled_end(self) -> list[nn.Parameter]:
         parts: list[nn.Module] = [self.patch, self.patch_norm]

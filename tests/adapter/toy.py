@@ -12,7 +12,7 @@ from reference import Array, Map, Tower, gelu, layer_norm
 from torch import Tensor, nn
 
 from rep_edge.config import AdapterConfig
-from rep_edge.encoders.base import Encoder
+from rep_edge.encoders.base import Encoder, Keep
 from rep_edge.signals import Modality, WindowSpec
 
 STEPS, MERGE = 4, 2
@@ -49,12 +49,12 @@ class ToyEncoder(Encoder):
     def widen(self, k: int, rows: Tensor) -> Tensor:
         return rows @ self.merge if k == MERGE else rows
 
-    def step(self, k: int, sequence: Tensor, lead: int, fixed: Tensor | None = None, keep: bool = True) -> Tensor:
+    def step(self, k: int, sequence: Tensor, lead: int, fixed: Tensor | None = None, keep: Keep = "all") -> Tensor:
         values = sequence @ self.mixed[k]
         if fixed is not None:
             values = torch.cat([fixed.expand(len(values), -1, -1), values], dim=1)
         out = sequence + torch.tanh(sequence @ self.own[k] + values.mean(dim=1, keepdim=True))
-        return out if keep else out[:, lead:]
+        return {"all": out, "tokens": out[:, lead:], "slots": out[:, :lead]}[keep]
 
     def remember(self, k: int, rows: Tensor) -> Tensor:
         kept: Tensor = rows @ self.mixed[k]

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rep_edge.config import FrontendConfig, SwinConfig
+from rep_edge.encoders.base import Keep
 from rep_edge.encoders.swin import SwinEncoder
 from rep_edge.signals import Modality
 
@@ -103,16 +104,19 @@ def reference_step(
     return rows[:lead], rows[lead:]
 
 
-@pytest.mark.parametrize("keep", [True, False])
-def test_slots_are_attended_by_every_window_and_averaged_over_windows(keep: bool) -> None:
+@pytest.mark.parametrize("keep", ["all", "tokens", "slots"])
+@pytest.mark.parametrize("k", [0, 2, 4], ids=["16 windows", "4 windows", "1 window"])
+def test_slots_are_attended_by_every_window_and_averaged_over_windows(k: int, keep: Keep) -> None:
     encoder = encoder_of(SEISMIC)
-    sequence = torch.randn(2, 4 + 144, 16)
-    fixed = torch.randn(1, 3, 16)
-    found = encoder.step(0, sequence, 4, encoder.remember(0, fixed), keep=keep).detach().numpy()
+    width, count = encoder.width(k), {0: 144, 2: 36, 4: 9}[k]
+    sequence = torch.randn(2, 4 + count, width)
+    fixed = torch.randn(1, 3, width)
+    found = encoder.step(k, sequence, 4, encoder.remember(k, fixed), keep=keep).detach().numpy()
     for b in range(2):
         rows = sequence[b].double().numpy()
-        slots, tokens = reference_step(encoder.blocks[0], rows[4:], rows[:4], fixed[0].double().numpy())
-        np.testing.assert_allclose(found[b], np.concatenate([slots, tokens]) if keep else tokens, atol=1e-4)
+        slots, tokens = reference_step(encoder.blocks[k], rows[4:], rows[:4], fixed[0].double().numpy())
+        expected = {"all": np.concatenate([slots, tokens]), "tokens": tokens, "slots": slots}[keep]
+        np.testing.assert_allclose(found[b], expected, atol=1e-4)
 
 
 def test_a_slot_meets_a_merge_as_four_equal_neighbours() -> None:
@@ -125,23 +129,32 @@ def test_a_slot_meets_a_merge_as_four_equal_neighbours() -> None:
     assert encoder.advance(1, sequence, 3) is sequence
 
 
+def test_the_level_of_a_channel_is_its_root_mean_square_over_the_tokens() -> None:
+    tokens = torch.randn(2, 144, 16)
+    expected = np.sqrt((tokens.double().numpy() ** 2).mean(axis=1))
+    np.testing.assert_allclose(encoder_of(SEISMIC).level(0, tokens).numpy(), expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("modality", [ACOUSTIC, SEISMIC], ids=lambda m: m.name)
 def test_the_collapsed_tower_equals_the_full_one_whatever_the_slots_carry(modality: Modality) -> None:
     encoder = encoder_of(modality)
     placeholder = torch.zeros(1, *modality.shape)
     small = encoder.collapsed(placeholder)
-    outputs, sizes = [], []
+    outputs: list[tuple[Tensor, ...]] = []
+    sizes = []
     for tower in (encoder, small):
         generator = torch.Generator().manual_seed(5)
         tokens = tower.embed(placeholder).expand(2, -1, -1)
         sequence = torch.cat([torch.randn(2, 3, 16, generator=generator), tokens], dim=1)
+        levels = []
         for k in range(tower.steps):
             sequence = tower.step(k, tower.advance(k, sequence, 3), 3)
             sizes.append(sequence.shape[1] - 3)
+            levels.append(tower.level(k, sequence[:, 3:]))
             sequence = sequence + torch.cat(
                 [torch.randn(2, 3, sequence.shape[2], generator=generator), torch.zeros_like(sequence[:, 3:])], dim=1
             )
-        outputs.append((sequence[:, :3], tower.pool(sequence[:, 3:])))
+        outputs.append((sequence[:, :3], tower.pool(sequence[:, 3:]), *levels))
     for full, collapsed in zip(*outputs, strict=True):
         torch.testing.assert_close(collapsed, full, atol=1e-5, rtol=1e-5)
     assert sum(sizes[6:]) < 0.5 * sum(sizes[:6]), f"tokens computed: {sizes}"

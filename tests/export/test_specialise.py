@@ -6,19 +6,14 @@ from copy import deepcopy
 
 import pytest
 import torch
-from torch import Tensor, nn
+from tiny import BINS, SENSORS, randomise
+from torch import Tensor
 
 from rep_edge.config import AdapterConfig, Config, SimulatedData, SwinConfig
 from rep_edge.export.specialise import specialise, specialise_backbone, specialise_tower
 from rep_edge.model import RepModel, build_model
-from rep_edge.signals import Modality, Pattern, WindowSpec
+from rep_edge.signals import Pattern, WindowSpec
 
-SENSORS = (
-    Modality(name="acoustic", rate_hz=200, samples=400),
-    Modality(name="seismic", rate_hz=100, samples=200, placeholder=0.5),
-    Modality(name="magnetic", rate_hz=50, samples=100, channels=3),
-)
-BINS = {"acoustic": 2, "seismic": 1, "magnetic": 1}
 MEMORIES = {
     "fed": AdapterConfig(memory="fed", depth=4),
     "fed, head reads the missing": AdapterConfig(memory="fed", depth=3, zero_missing=False),
@@ -26,7 +21,10 @@ MEMORIES = {
     "fed, shared alone": AdapterConfig(memory="fed", depth=4, private_buffer=False),
     "fed, private alone": AdapterConfig(memory="fed", depth=4, shared_buffer=False, zero_missing=False),
     "fed without replay": AdapterConfig(memory="fed", depth=4, replay=False),
+    "fed with cache": AdapterConfig(memory="fed", depth=4, cache=(1, 3)),
+    "fed with cache, head reads the missing": AdapterConfig(memory="fed", depth=3, cache=(0, 1, 3), zero_missing=False),
     "learned": AdapterConfig(memory="learned", depth=4),
+    "learned with cache": AdapterConfig(memory="learned", first=1, depth=2, cache=(0, 3)),
     "learned, head reads the missing": AdapterConfig(memory="learned", depth=3, zero_missing=False),
     "learned from block 1": AdapterConfig(memory="learned", first=1, depth=2, zero_missing=False),
     "learned without replay": AdapterConfig(memory="learned", depth=4, replay=False, read_slots=False),
@@ -35,17 +33,6 @@ MEMORIES = {
     "none": AdapterConfig(memory="none"),
     "none, head reads the missing": AdapterConfig(memory="none", zero_missing=False),
 }
-
-
-def randomise(model: RepModel) -> None:
-    """Weights of a size at which every part of the model matters, fresh adapters start at zero or near it."""
-    for name, parameter in model.named_parameters():
-        if parameter.dim() > 1 and "memory" not in name:
-            nn.init.normal_(parameter, std=0.6 * parameter.shape[-1] ** -0.5)
-        elif parameter.dim() > 1:
-            nn.init.normal_(parameter, std=0.5)
-        else:
-            nn.init.normal_(parameter, mean=float("norm" in name and "weight" in name), std=0.3)
 
 
 def model_with(count: int, adapter: AdapterConfig | None) -> RepModel:
@@ -115,7 +102,7 @@ def test_a_missing_tower_that_the_memory_runs_is_collapsed() -> None:
 
 
 def test_the_plain_backbone_and_one_tower_stand_without_slots() -> None:
-    adapted, plain = model_with(2, MEMORIES["learned"]), model_with(2, MEMORIES["none"])
+    adapted, plain = model_with(2, MEMORIES["learned with cache"]), model_with(2, MEMORIES["none"])
     plain.load_state_dict({n: t for n, t in adapted.state_dict().items() if not n.startswith("memory")})
     windows = windows_of(plain.spec, 3)
     with torch.no_grad():

@@ -33,7 +33,7 @@ def record(rng: np.random.Generator, scene: Scene, modality: Modality, starts_s:
     emitted = heard - distance / SOUND_SPEED
     shape = emitted.shape
     speed = scene.at(scene.speed, starts_s)[:, None] * np.ones((1, 1))
-    source = np.zeros(shape, dtype=np.float32)
+    source: Samples = np.zeros(shape, dtype=np.float32)
     if scene.vehicle.engine is not None:
         source += engine_sound(rng, scene, emitted, f, modality.rate_hz)
     if scene.vehicle.steps:
@@ -43,12 +43,13 @@ def record(rng: np.random.Generator, scene: Scene, modality: Modality, starts_s:
     heights = (rng.uniform(0.3, 0.8), rng.uniform(0.05, 0.6))
     middle = distance[:, shape[1] // 2]
     path = air(f, middle, heights, rng.uniform(0.2, 0.7)) * _microphone(rng, f)
-    pressure = apply(source / distance.astype(np.float32), path)
+    spread = np.asarray(source / distance.astype(np.float32), dtype=np.float32)
+    pressure = apply(spread, path)
     return _with_noise(rng, scene, pressure, modality, heard, f)
 
 
 def cycle_table(rng: np.random.Generator, scene: Scene, orders: int) -> Samples:
-    """One engine cycle of exhaust pressure, float32 [TABLE], unit variance: a pulse per firing, half orders 1..orders kept.
+    """One engine cycle of exhaust pressure, float32 [TABLE], unit variance: a pulse per firing, half orders 1..orders.
 
     Cylinders differ by the drawn imbalance, which fills the orders between the multiples of the firing order.
     """
@@ -61,7 +62,7 @@ def cycle_table(rng: np.random.Generator, scene: Scene, orders: int) -> Samples:
     width = rng.uniform(0.12, 0.25) * spacing
     spectrum = pulses / (1.0 + 2j * np.pi * k * width) * (k > 0) * (k <= orders)
     table = np.fft.irfft(spectrum, TABLE)
-    return (table / table.std()).astype(np.float32)
+    return np.asarray(table / table.std(), dtype=np.float32)
 
 
 def turn(table: Samples, phase: Floats) -> Samples:
@@ -84,7 +85,8 @@ def engine_sound(rng: np.random.Generator, scene: Scene, emitted: Floats, f: Flo
         )
     clatter = coloured(rng, emitted.shape, band(f, rng.uniform(900.0, 2000.0), 0.8)) * (1.0 + 0.5 * tone)
     level = amplitude(scene.engine["level_db"])
-    return apply(level * tone, colour) + np.float32(0.1 * level * rng.uniform(0.3, 1.0)) * clatter
+    exhaust = apply(level * tone, colour)
+    return np.asarray(exhaust + np.float32(0.1 * level * rng.uniform(0.3, 1.0)) * clatter, dtype=np.float32)
 
 
 def rolling_sound(rng: np.random.Generator, scene: Scene, emitted: Floats, f: Floats, speed: Floats) -> Samples:
@@ -112,7 +114,7 @@ def step_sound(rng: np.random.Generator, scene: Scene, heard: Floats, distance: 
     envelope = step_envelope(scene, heard - distance / SOUND_SPEED, decay)
     rustle = coloured(rng, heard.shape, band(f, 2500.0, 0.5)) * np.float32(0.05)
     level = amplitude(rng.uniform(46.0, 58.0) + 6.0 * hard)
-    return np.float32(level) * (crunch * envelope + rustle)
+    return np.asarray(np.float32(level) * (crunch * envelope + rustle), dtype=np.float32)
 
 
 def step_envelope(scene: Scene, times: Floats, decay_s: float) -> Samples:

@@ -11,7 +11,7 @@ class Engine(NamedTuple):
     """A four-stroke engine.
 
     firing: crank angles of the firings in cycles (0 to 1, one cycle = two revolutions).
-    rpm: working range; rpm_per_speed: rpm per m/s in the gear driven, added to the range's lower end (0: CVT, speed does not tell).
+    rpm: the part that speed does not change; rpm_per_speed: rpm per m/s in the gear driven, added to it.
     imbalance: spread of the cylinders' strengths, which makes the half orders; level_db: source level at 1 m.
     pipe_m: length of the exhaust pipe (quarter-wave resonances); muffler_hz: corner of the muffler's low-pass.
     shake: inertia forces of crank orders 0.5, 1, 1.5, 2 on the ground, relative to a rolling force of 1.
@@ -32,8 +32,8 @@ class Vehicle(NamedTuple):
 
     speed: m/s. clearance: distance of the course's nearest point from the sensors in m.
     engine: or None. whine_orders: tone orders of the electric drive per wheel revolution, or (); whine_db: their level.
-    tyre_db: rolling noise at 10 m/s; tyre_hz: centre of its spectrum. lug_m: pitch of treads or track shoes; lug_db: their sound;
-    lug_force: their force on the ground.
+    tyre_db: rolling noise at 10 m/s; tyre_hz: centre of its spectrum. lug_m: pitch of treads or track shoes; lug_db:
+    their sound; lug_force: their force on the ground.
     wheelbase_m: axle distance (0: one axle counts, as a walker has none). hop_hz: wheel hop; hop_q: its resonance.
     bounce_hz: body bounce; bounce_depth: how far the bounce modulates the rolling force.
     mass: force on the ground relative to a car. steps: footsteps instead of wheels.
@@ -132,9 +132,7 @@ CLASSES: dict[str, Vehicle] = {
     "mustang": Vehicle(
         speed=(5.0, 12.0),
         clearance=(4.0, 16.0),
-        engine=Engine(
-            _V8, (750, 1200), (80, 180), (0.1, 0.4), (68, 78), (1.8, 3.8), (300, 1000), (1.0, 0.4, 0.9, 0.3)
-        ),
+        engine=Engine(_V8, (750, 1200), (80, 180), (0.1, 0.4), (68, 78), (1.8, 3.8), (300, 1000), (1.0, 0.4, 0.9, 0.3)),
         tyre_db=(60, 68),
         wheelbase_m=(2.65, 2.8),
         hop_hz=(10.5, 15.0),

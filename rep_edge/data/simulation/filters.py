@@ -15,7 +15,7 @@ SOUND_SPEED = 343.0
 
 def frequencies(samples: int, rate_hz: float) -> Floats:
     """Frequencies of a one-sided spectrum in Hz, [samples // 2 + 1]."""
-    return np.fft.rfftfreq(samples, 1.0 / rate_hz)
+    return np.asarray(np.fft.rfftfreq(samples, 1.0 / rate_hz), dtype=np.float64)
 
 
 def low_pass(f: Floats, corner_hz: float, order: int = 2) -> Floats:
@@ -44,8 +44,8 @@ def air(f: Floats, distance_m: Floats, height_m: tuple[float, float], softness: 
     """From 1 m to the microphone, [windows, bins]: absorption and the reflection from the ground.
 
     distance_m: [windows]; the spreading 1 / r is left to the time signal. height_m: source, microphone.
-    Absorption follows 1e-7 f^2 + 2e-6 f nepers per m (temperate air, the frequencies used here). The reflected ray is longer by about
-    2 hs hm / r and comes back with 1 - softness of its pressure, less at high frequencies.
+    Absorption follows 6e-10 f^2 + 4e-7 f nepers per m. The reflected ray is longer by about 2 hs hm / r and comes back
+    with 1 - softness of its pressure, less at high frequencies.
     """
     r = distance_m[:, None]
     absorbed = np.exp(-(6e-10 * f**2 + 4e-7 * f) * r)
@@ -64,7 +64,7 @@ def ground(f: Floats, distance_m: Floats, velocity: float, q: float, site_hz: fl
 
 
 def ripple(rng: np.random.Generator, f: Floats, low_hz: float, high_hz: float, humps: int, depth_db: float) -> Floats:
-    """A smooth random response: humps and dips of `depth_db` (standard deviation) spread over the octaves between the bounds."""
+    """A smooth random response: humps and dips of `depth_db` (standard deviation), spread over the octaves between."""
     centres = np.geomspace(low_hz, high_hz, humps) * np.exp(rng.uniform(-0.3, 0.3, humps))
     heights = depth_db * rng.standard_normal(humps)
     octaves = np.log2(high_hz / low_hz) / humps
@@ -81,9 +81,9 @@ def apply(signal: Samples, response: Floats | Complexes) -> Samples:
 
 def coloured(rng: np.random.Generator, shape: tuple[int, ...], response: Floats) -> Samples:
     """Gaussian noise of unit variance with the colour of `response` [bins]."""
-    bins = shape[:-1] + (shape[-1] // 2 + 1,)
+    bins = (*shape[:-1], shape[-1] // 2 + 1)
     parts = rng.standard_normal((*bins, 2), dtype=np.float32)
-    weight = response / np.sqrt(max(np.mean(response**2), 1e-30))
+    weight = response / np.sqrt(max(float(np.mean(response**2)), 1e-30))
     spectrum = parts.view(np.complex64)[..., 0] * (weight * np.sqrt(shape[-1] / 2.0)).astype(np.float32)
     spectrum[..., 0] = 0.0
     return np.fft.irfft(spectrum, shape[-1]).astype(np.float32, copy=False)

@@ -108,4 +108,4 @@ def _steps(rng: np.random.Generator, cadence_hz: float, duration_s: float) -> tu
     jitter = rng.standard_normal((n, 2))
     gaps = (1.0 + limp * (2 * odd - 1) + 0.03 * jitter[:, 0]) / cadence_hz
     strength = (1.0 - uneven * odd) * np.exp(0.15 * jitter[:, 1])
-    return -MARGIN_S + np.cumsum(gaps), strength
+    return -MARGIN_S + np.cumsum(gaps), np.asarray(strength, dtype=np.float64)

@@ -79,7 +79,7 @@ def engine_force(rng: np.random.Generator, scene: Scene, acted: Floats) -> Float
     for half_order, weight in enumerate(engine.shake, start=1):
         strength = weight * amplitude(rng.uniform(-6.0, 6.0))
         force += strength * np.sin(2.0 * np.pi * (half_order * cycles + rng.uniform()))
-    return force * scene.values["mass"] ** 0.5
+    return np.asarray(force * scene.values["mass"] ** 0.5, dtype=np.float64)
 
 
 def step_force(rng: np.random.Generator, scene: Scene, acted: Floats) -> Floats:
