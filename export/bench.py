@@ -75,7 +75,7 @@ def run_bench(path: Path, checkpoint: Path | None, tell: Callable[[str], None]) 
         if checkpoint is None:
             skipped["rivals"] = "no checkpoint was given"
         else:
-            model = _matching_model(checkpoint, bundle)
+            model = _matching_model(checkpoint, bundle, windows)
             calls |= _rivals(model, windows, Path(folder), skipped, tell)
         tell(f"timing {len(calls)} variants, {ROUNDS} rounds")
         names = {SEPARATOR.join(variant): variant for variant in calls}
@@ -125,14 +125,23 @@ def _bind(run: Callable[[Windows], object], windows: Windows) -> Call:
     return lambda: run(windows)
 
 
-def _matching_model(checkpoint: Path, bundle: Bundle) -> RepModel:
+def _matching_model(checkpoint: Path, bundle: Bundle, windows: Windows) -> RepModel:
+    """The model of a checkpoint. Raises InputError where it is not the one that the bundle was exported from."""
     from rep_edge.checkpoint import load_pretrained
+    from rep_edge.export.parity import check_parity
 
     model = load_pretrained(checkpoint)
     if model.spec != bundle.manifest.spec or tuple(model.labels) != tuple(bundle.manifest.labels):
         raise InputError(
             f"{checkpoint}: has other signals or labels than {bundle.path}; give the bundle's own checkpoint"
         )
+    complete = bundle.graph_file(model.spec.pattern_name(model.spec.complete), PRECISION)
+    try:
+        check_parity(model, model.spec.complete, complete, {"noise": windows})
+    except InputError as error:
+        raise InputError(
+            f"{checkpoint}: does not answer as {bundle.path} does; give the bundle's own checkpoint"
+        ) from error
     return model
 
 

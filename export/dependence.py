@@ -13,7 +13,8 @@ def independent_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     found = []
     for node in model.graph.node:
         if reached.intersection(node.input):
-            reached.update(node.output)
+            # An output that is left out has the empty name, and so has an input that is left out.
+            reached.update(name for name in node.output if name)
         else:
             found.append(node)
     return found

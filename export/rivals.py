@@ -47,8 +47,8 @@ def eager(model: RepModel, pattern: Pattern, windows: Windows) -> Call:
 
 def compiled(model: RepModel, pattern: Pattern, windows: Windows) -> Call:
     """The same under torch.compile, compiled now. Raises RuntimeError with the reason where that cannot run here."""
-    call = _call(torch.compile(_Logits(model, pattern), dynamic=False), pattern, windows)
     try:
+        call = _call(torch.compile(_Logits(model, pattern), dynamic=False), pattern, windows)
         call()
     except Exception as error:  # The compiler's errors share no base class.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]

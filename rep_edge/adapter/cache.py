@@ -19,11 +19,12 @@ SMALLEST = 1e-3
 class Cache(nn.Module):
     """One tower's cache: levels of the channels after some blocks, mapped to an offset of the feature, at first zero.
 
-    blocks: those after which the levels are taken. centre, scale: standardisation [sum of the blocks' widths].
+    blocks: those after which the levels are taken. centre, scale: standardisation [sum of the blocks' widths], None once
+    it is folded into the map.
     """
 
-    centre: Tensor
-    scale: Tensor
+    centre: Tensor | None
+    scale: Tensor | None
 
     def __init__(self, encoder: Encoder, blocks: Sequence[int]) -> None:
         super().__init__()
@@ -38,23 +39,25 @@ class Cache(nn.Module):
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """Levels [B, width(k)] of every block -> [B, feature_width]."""
         joined = torch.cat(of_one_batch(levels), dim=-1)
-        offset: Tensor = self.project((joined - self.centre) * self.scale)
+        if self.centre is not None and self.scale is not None:
+            joined = (joined - self.centre) * self.scale
+        offset: Tensor = self.project(joined)
         return offset
 
     def prepare(self, levels: Sequence[Tensor]) -> None:
         """Standardise by these levels [n, width(k)] of training windows."""
         joined = torch.cat(list(levels), dim=-1)
-        self.centre.copy_(joined.mean(dim=0))
-        self.scale.copy_(SPREAD / (joined.std(dim=0) + SMALLEST))
+        self.centre = joined.mean(dim=0)
+        self.scale = SPREAD / (joined.std(dim=0) + SMALLEST)
 
     def fold(self) -> None:
         """The standardisation into the map: the same offsets from fewer steps, for export."""
+        if self.centre is None or self.scale is None:
+            return
         with torch.no_grad():
-            weight = self.project.weight * self.scale
-            self.project.bias.sub_(weight @ self.centre)
-            self.project.weight.copy_(weight)
-        self.centre.zero_()
-        self.scale.fill_(1.0)
+            self.project.weight *= self.scale
+            self.project.bias.sub_(self.project.weight @ self.centre)
+        self.centre = self.scale = None
 
 
 class Levels:

@@ -97,6 +97,9 @@ def test_folded_it_gives_the_same_offsets_from_the_bare_levels() -> None:
     cache.fold()
     torch.testing.assert_close(cache(levels), before)
     torch.testing.assert_close(cache.project(torch.cat(levels, dim=1)), before)
+    assert not list(cache.buffers())
+    cache.fold()
+    torch.testing.assert_close(cache(levels), before)
 
 
 @pytest.mark.parametrize("blocks", [(STEPS,), (-1,), (2, 1), (1, 1)])

@@ -1,0 +1,49 @@
+"""A hop of a stream as one call: always one prediction, with every sensor live."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from bundles import PAIR, TRIPLE, make_bundle
+
+from rep_edge.export.streamed import StreamedHop
+from rep_edge.runtime.classifier import Classifier, Prediction
+from rep_edge.signals import Modality, WindowSpec
+
+UNEVEN = WindowSpec(
+    modalities=(
+        Modality(name="vibration", rate_hz=1000 / 3, samples=400),
+        Modality(name="seismic", rate_hz=100, samples=120),
+    ),
+    hop_s=0.37,
+)
+"""Neither a hop nor a chunk of it is a whole number of samples."""
+SHORT = msgspec.structs.replace(PAIR, hop_s=0.04)
+
+
+@pytest.mark.parametrize("spec", [PAIR, TRIPLE, UNEVEN, SHORT], ids=["pair", "triple", "uneven", "short hop"])
+def test_every_call_gives_one_prediction_of_all_sensors(spec: WindowSpec, tmp_path: Path) -> None:
+    hop = StreamedHop(Classifier.load(make_bundle(tmp_path / "bundle", spec)))
+    heard: list[Prediction] = []
+    push = hop.stream.push
+    hop.stream.push = lambda *chunk: [heard.append(p) or p for p in push(*chunk)]  # type: ignore[method-assign, func-returns-value]
+    assert [hop() for _ in range(200)] == [1] * 200
+    assert {p.pattern for p in heard} == {spec.pattern_name(spec.complete)}
+    assert [p.reasons for p in heard] == [{}] * 200
+    assert heard[-1].end_s - heard[0].end_s == pytest.approx(199 * spec.hop_s)
+
+
+def test_samples_come_in_chunks_of_a_tenth_of_a_second(tmp_path: Path) -> None:
+    hop = StreamedHop(Classifier.load(make_bundle(tmp_path / "bundle")))
+    sizes: dict[str, list[int]] = {name: [] for name in PAIR.names}
+    push = hop.stream.push
+
+    def note(name: str, chunk: object, start_s: float) -> list[Prediction]:
+        sizes[name].append(chunk.shape[1])  # type: ignore[attr-defined]
+        return push(name, chunk, start_s)  # type: ignore[arg-type]
+
+    hop.stream.push = note  # type: ignore[method-assign]
+    hop()
+    assert sizes == {"acoustic": [80] * 5, "seismic": [10] * 5}
