@@ -8,7 +8,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from rep_edge.adapter.cache import Cache
 from rep_edge.adapter.memory import HeadOnly
 from rep_edge.model import ModelOutput, RepModel
 from rep_edge.signals import Pattern
@@ -41,8 +40,7 @@ def specialise(model: RepModel, pattern: Pattern) -> PatternGraph:
         encoder = own.encoder(name) if name in pattern else own.encoder(name).collapsed(own.placeholder(name))
         own.encoders[name] = encoder
         _fold_query_scale(encoder)
-    for cache in own.memory.caches.values():
-        cast("Cache", cache).fold()
+    own.memory.fold()
     return PatternGraph(own, pattern).eval().requires_grad_(False)
 
 

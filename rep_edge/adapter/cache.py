@@ -19,8 +19,8 @@ SMALLEST = 1e-3
 class Cache(nn.Module):
     """One tower's cache: levels of the channels after some blocks, mapped to an offset of the feature, at first zero.
 
-    blocks: those after which the levels are taken. centre, scale: standardisation [sum of the blocks' widths], None once
-    it is folded into the map.
+    blocks: those after which the levels are taken. centre, scale: standardisation [sum of the blocks' widths], None
+    once it is folded into the map.
     """
 
     centre: Tensor | None

@@ -36,14 +36,14 @@ def start_private(tokens: Tensor, rows: int, strength: float, law: NoiseType) ->
     return pooled + strength * noise(law, pooled.shape).to(pooled.device) if strength else pooled
 
 
-def replay(slots: Tensor | None, strength: Tensor, buffer: Tensor) -> Tensor:
+def replay(slots: Tensor | None, strength: Tensor | float, buffer: Tensor) -> Tensor:
     """Eq. 5 (slots None: empty) and eq. 9: slots + beta * buffer, [B, L / 2, d]."""
     return strength * buffer if slots is None else slots + strength * buffer
 
 
 def update(buffer: Tensor, news: Tensor, rate: Tensor) -> Tensor:
     """Eq. 7 and eq. 8: rate * news + (1 - rate) * buffer, rate in (0, 1)."""
-    return buffer + rate * (news - buffer)
+    return rate * news + (1 - rate) * buffer
 
 
 def orthogonality(rows: Sequence[Tensor]) -> Tensor:

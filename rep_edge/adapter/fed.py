@@ -21,7 +21,11 @@ class TowerMaps(nn.Module):
     """One modality's learned maps, one set per block with replay: Theta_m, G_m, the scalars and the norm of eq. 7.
 
     alpha: logit of a_m; beta_private, beta_shared: strengths of the replay. Only what the buffers in use need exists.
+    kept: 1 - a_m, once the other scalars are folded into the maps; None before.
     """
+
+    beta_shared: nn.Parameter | float
+    kept: Tensor | None = None
 
     def __init__(self, widths: list[int], config: AdapterConfig) -> None:
         super().__init__()
@@ -37,6 +41,31 @@ class TowerMaps(nn.Module):
                 if config.replay or j == 0 or compares(config)
             )
             self.beta_shared = scalar(0.5)
+
+    def refined(self, j: int, out: Tensor, buffer: Tensor) -> Tensor:
+        """Eq. 7: the private buffer after the j-th block with replay, from its normed slots."""
+        news: Tensor = self.g[j](out)
+        return update(buffer, news, self.alpha.sigmoid()) if self.kept is None else news + self.kept * buffer
+
+    def fold(self) -> None:
+        """a_m into the last layer of G_m, beta_s into Theta_m: the same pass in fewer steps, for export."""
+        with torch.no_grad():
+            if hasattr(self, "alpha") and self.kept is None:
+                rate = self.alpha.sigmoid()
+                for g in self.g:
+                    _scale(cast("nn.Linear", cast("nn.Sequential", g)[-1]), rate)
+                self.kept = 1 - rate
+            if isinstance(getattr(self, "beta_shared", None), nn.Parameter):
+                for theta in self.theta:
+                    _scale(cast("nn.Linear", theta), self.beta_shared)
+                del self.beta_shared
+                self.beta_shared = 1.0
+
+
+def _scale(layer: nn.Linear, factor: Tensor | float) -> None:
+    layer.weight.mul_(factor)
+    if layer.bias is not None:
+        layer.bias.mul_(factor)
 
 
 def compares(config: AdapterConfig) -> bool:
@@ -125,6 +154,11 @@ class FedMemory(Memory):
                 penalty = penalty + self._orthogonality(j, state.private, state.shared)
         return Features({name: self._feature(name, encoders[name], state) for name in fused}, penalty)
 
+    def fold(self) -> None:
+        super().fold()
+        for name in self.names:
+            self._maps(name).fold()
+
     def _start_private(self, name: str, tokens: Tensor) -> Tensor:
         """Eq. 10; without dynamic initialisation learned rows."""
         if not self.config.dynamic_initialisation:
@@ -167,7 +201,7 @@ class FedMemory(Memory):
             maps = self._maps(name)
             out = maps.norm[j](state.sequences[name][:, self.lead - self.rows : self.lead])
             if name in state.private:
-                out = state.private[name] = update(state.private[name], maps.g[j](out), maps.alpha.sigmoid())
+                out = state.private[name] = maps.refined(j, out, state.private[name])
             news[name] = out
         if state.shared is not None:
             joined = torch.cat(of_one_batch(list(news.values())), dim=-1)

@@ -49,7 +49,8 @@ class TokenAttention(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.query, self.value, self.out = nn.Linear(width, width), nn.Linear(width, width), nn.Linear(width, width)
+        self.query, self.value = nn.Linear(width, width), nn.Linear(width, width)
+        self.out: nn.Module = nn.Linear(width, width)
         self.key = nn.Linear(width, width, bias=False)
         self.scale = width**-0.5
 
@@ -59,6 +60,14 @@ class TokenAttention(nn.Module):
         weights = (looked_for @ tokens.transpose(1, 2)).softmax(dim=-1)
         rows: Tensor = self.out(self.value(weights @ tokens))
         return rows
+
+    def fold(self) -> None:
+        """The value map and the one behind it as one: the same rows in fewer steps, for export."""
+        if isinstance(self.out, nn.Linear):
+            with torch.no_grad():
+                self.value.bias.copy_(self.out(self.value.bias))
+                self.value.weight.copy_(self.out.weight @ self.value.weight)
+            self.out = nn.Identity()
 
 
 class LearnedTower(nn.Module):
@@ -140,6 +149,12 @@ class LearnedMemory(Memory):
 
     def towers(self, pattern: Pattern) -> Iterable[str]:
         return heard(self.names, pattern, self.config.zero_missing)
+
+    def fold(self) -> None:
+        super().fold()
+        for name in self.names:
+            if self.config.dynamic_initialisation:
+                self._tower(name).attention.fold()
 
     def prepare(self, encoders: Encoders, tokens: Mapping[str, Tensor]) -> None:
         """Private rows start at the mean token that they meet plus the noise they were drawn with."""

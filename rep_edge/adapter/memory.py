@@ -45,6 +45,11 @@ class Memory(nn.Module):
         """What a pass through the tower of `name` leaves in its cache, still empty."""
         return Levels(encoder, cast("Cache", self.caches[name]) if name in self.caches else None)
 
+    def fold(self) -> None:
+        """What scales a neighbouring map into that map: the same pass in fewer steps, for export."""
+        for cache in self.caches.values():
+            cast("Cache", cache).fold()
+
     def prepare(self, encoders: Encoders, tokens: Mapping[str, Tensor]) -> None:
         """Start from the embedded tokens of some training windows: caches learn their levels."""
         for name in self.caches:
