@@ -26,7 +26,7 @@ from rep_edge.data.opening import open_dataset
 from rep_edge.evaluation import Row
 from rep_edge.report import print_report
 
-CONFIG = Path("configs/small.yaml")
+CONFIG = Path("configs/demo.yaml")
 OUT = Path("build/demo")
 RECORD = "config.json"
 HEAD_ONLY = OUT / "head-only.yaml"
@@ -98,8 +98,8 @@ def main() -> int:
     began = time.monotonic()
     print(
         "This demo trains on simulated vehicles and walkers (nothing is downloaded), on a microphone and a geophone.\n"
-        f"So that it ends in minutes on two cores, its SW-T is narrower than the full size: {CONFIG} says how much.\n"
-        "make bench measures the full size.",
+        f"So that it ends in minutes on two cores, its SW-T is a narrow one and sees few runs: {CONFIG} says how few.\n"
+        "make bench measures the full size, and the accuracy that more runs and longer training give.",
         flush=True,
     )
     OUT.mkdir(parents=True, exist_ok=True)
@@ -122,9 +122,9 @@ def main() -> int:
 
 
 def write_head_only() -> None:
-    """The rival's configuration: as REP's, without a memory."""
+    """The rival's configuration: as REP's, without slots and cache."""
     config = read_config(CONFIG)
-    rival = msgspec.structs.replace(config, adapter=msgspec.structs.replace(config.adapter, memory="none"))
+    rival = msgspec.structs.replace(config, adapter=msgspec.structs.replace(config.adapter, memory="none", cache=()))
     HEAD_ONLY.write_bytes(msgspec.yaml.encode(rival))
 
 

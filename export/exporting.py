@@ -13,14 +13,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from rep_edge.errors import InputError
 from rep_edge.export.dependence import check_dependence
 from rep_edge.export.folding import fold
 from rep_edge.export.onnx import to_onnx
 from rep_edge.export.parity import adversarial_windows, check_parity
 from rep_edge.export.specialise import PatternGraph, specialise
 from rep_edge.export.weights import share_weights
-from rep_edge.files import new_folder, write_file
+from rep_edge.files import new_folder, require_new, write_file
 from rep_edge.model import RepModel
 from rep_edge.provenance import git_revision, package_versions
 from rep_edge.runtime.manifest import (
@@ -76,8 +75,7 @@ def export_bundle(model: RepModel, out: Path, source: Source, tell: Tell) -> Man
     tell: is given one line about each graph. Raises InputError where `out` is there already, where a graph computes
     what does not depend on its inputs, and where it differs from the model.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: is there already; choose another folder or remove it")
+    require_new(out)
     spec = model.spec
     patterns = {spec.pattern_name(pattern): pattern for pattern in spec.patterns()}
     graphs = {}

@@ -48,6 +48,21 @@ def write_file(path: Path, content: bytes) -> None:
     _sync(path.parent)
 
 
+def require_writable(path: Path) -> None:
+    """Raises InputError where a file at `path` could not be written: told before long work, not after it."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file")
+    existing = next(folder for folder in path.absolute().parents if folder.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK)):
+        raise InputError(f"{path}: cannot be written, because {existing} cannot; choose another folder")
+
+
+def require_new(path: Path) -> None:
+    """Raises InputError where something is at `path` already, other than an empty folder."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path}: is there already; choose another folder or remove it")
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A temporary sibling of `path` to fill; it is renamed to `path` when the block ends without an error.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rep_edge.errors import InputError
-from rep_edge.files import new_folder, write_file, write_files
+from rep_edge.files import new_folder, require_new, require_writable, write_file, write_files
 
 
 def names(folder: Path) -> list[str]:
@@ -63,3 +63,23 @@ def test_files_that_belong_together_are_never_mixed(tmp_path: Path, monkeypatch:
         write_files(tmp_path / "out", {"weights": b"newer", "record": b"newer"})
     # Without the last file nothing of the folder is valid, so that nobody reads old and new together.
     assert "record" not in names(tmp_path / "out")
+
+
+def test_what_could_not_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    require_writable(tmp_path / "a" / "b" / "file")
+    assert names(tmp_path) == []
+    (tmp_path / "taken").write_text("x")
+    with pytest.raises(InputError, match="is a folder; name a file"):
+        require_writable(tmp_path)
+    with pytest.raises(InputError, match=r"taken/file: cannot be written, because .*taken cannot"):
+        require_writable(tmp_path / "taken" / "file")
+
+
+def test_a_new_folder_may_be_empty_but_not_in_use(tmp_path: Path) -> None:
+    require_new(tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    require_new(tmp_path / "out")
+    (tmp_path / "out" / "mine").write_text("x")
+    for taken in (tmp_path / "out", tmp_path / "out" / "mine"):
+        with pytest.raises(InputError, match="is there already"):
+            require_new(taken)

@@ -38,6 +38,9 @@ def randomise(model: RepModel) -> None:
             nn.init.normal_(parameter, std=0.5)
         else:
             nn.init.normal_(parameter, mean=float("norm" in name and "weight" in name), std=0.3)
+    for name, buffer in model.memory.named_buffers():
+        if name.endswith(("centre", "scale")):
+            nn.init.uniform_(buffer, 0.5, 1.5)
 
 
 def tiny_model(
@@ -53,7 +56,9 @@ def tiny_model(
         seed=5,
     )
     model = build_model(config, labels)
-    model.attach_adapter(AdapterConfig(memory=memory, slots=6, depth=stages, bottleneck=4, shared_width=4))
+    cache = () if memory == "none" else tuple(range(stages))
+    adapter = AdapterConfig(memory=memory, slots=6, depth=stages, bottleneck=4, shared_width=4, cache=cache)
+    model.attach_adapter(adapter)
     randomise(model)
     return model.eval()
 

@@ -31,7 +31,9 @@ def export(
     """Write the bundle of a model: one graph for every set of live sensors, proved equal to the model."""
     from rep_edge.checkpoint import load_pretrained
     from rep_edge.export.exporting import export_bundle
+    from rep_edge.files import require_new
 
+    require_new(out)
     model = load_pretrained(checkpoint)
     manifest = export_bundle(model, out, _source(model), _tell)
     megabytes = (sum(g.file.size for g in manifest.graphs) + sum(w.size for w in manifest.weights.values())) / 1e6
@@ -48,13 +50,14 @@ def bench(
     """Measure the latency of every graph on this machine, and how it compares."""
     from rep_edge.export.bench import run_bench
     from rep_edge.export.bench_report import print_bench
+    from rep_edge.files import require_writable, write_file
 
+    if json is not None:
+        require_writable(json)
     result = run_bench(bundle, checkpoint, _tell)
     print_bench(result)
     if json is not None:
         import msgspec
-
-        from rep_edge.files import write_file
 
         write_file(json, msgspec.json.format(msgspec.json.encode(result), indent=1))
         _tell(f"wrote {json}")

@@ -109,6 +109,8 @@ def method_name(model: RepModel) -> str:
         return "plain backbone"
     config = model.config
     head = "head retrained" if config.adapt.trainable == "adapter" else f"{config.adapt.trainable} fine-tuned"
+    if config.adapter.cache:
+        head = "REP's cache alone"
     return {"none": head, "prompts": "prompts (MAP)"}.get(config.adapter.memory, f"REP {config.adapter.memory}")
 
 
