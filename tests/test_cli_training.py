@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from rep_edge.checkpoint import load_pretrained
 from rep_edge.cli.app import main
 from rep_edge.cli.training import method_names
 from rep_edge.config import AdapterConfig, Config, SimulatedData, SwinConfig, TrainConfig
@@ -74,6 +77,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     assert run("train", config, "--out", folder / "backbone") == 0
     assert run("adapt", folder / "backbone", "--config", config, "--out", folder / "rep") == 0
     return Trained(config=config, backbone=folder / "backbone", adapted=folder / "rep")
+
+
+@pytest.mark.slow
+def test_two_devices_train_one_model(trained: Trained, tmp_path: Path) -> None:
+    program = str(Path(sys.executable).with_name("rep-edge"))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", program]
+    command = [*launch, "adapt", str(trained.backbone), "--config", str(trained.config), "--out", str(tmp_path / "rep")]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("epoch 1/1: loss ") == 1, "the first device alone tells how far it is"
+    alone, shared = load_pretrained(trained.adapted), load_pretrained(tmp_path / "rep")
+    assert alone.state_dict().keys() == shared.state_dict().keys()
 
 
 def test_train_and_adapt_say_what_they_do(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

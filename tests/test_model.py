@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import nan
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -10,12 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rep_edge.config import AdapterConfig, Config, FrontendConfig, SimulatedData, SwinConfig
+from rep_edge.config import AdapterConfig, Config, FrontendConfig, SimulatedData, SwinConfig, read_config
 from rep_edge.errors import InputError
 from rep_edge.model import RepModel, build_model
 from rep_edge.signals import Modality, WindowSpec
 
 LABELS = ("car", "truck", "walk")
+CONFIGS = Path(__file__).parents[1] / "configs"
 SENSORS = (
     Modality(name="acoustic", rate_hz=200, samples=400),
     Modality(name="seismic", rate_hz=100, samples=200),
@@ -213,3 +215,10 @@ def test_prepare_starts_learned_buffers_from_windows_and_leaves_other_memories_a
         moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
         starts = {f"memory.per_tower.{m.name}.start.{state}" for m in SENSORS for state in ("present", "missing")}
         assert moved == (starts if memory == "learned" else set())
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_configuration_of_the_project_makes_a_model_and_its_adapter(path: Path) -> None:
+    model = build_model(read_config(path), LABELS)
+    model.attach_adapter(model.config.adapter)
+    assert set(model.memory.caches) == (set(model.spec.names) if model.config.adapter.cache else set())
