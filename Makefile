@@ -19,7 +19,7 @@ demo: .venv/ready-demo
 
 test: .venv/ready-dev
 	@echo "tests: pytest in two processes; real recordings are taken from REP_EDGE_DATA where it is set"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/ready-dev
 	@echo "lint: ruff, then mypy on the package and on the scripts"
@@ -31,6 +31,7 @@ bench: .venv/ready-dev
 	@$(BIN)/python benchmarks/speed.py
 	@echo "bench: accuracy of REP and its rivals, three seeds: one to three hours on two cores; goes on where it was cut off"
 	@$(BIN)/python benchmarks/accuracy.py
+	@$(BIN)/python benchmarks/probe.py
 
 # What is installed depends on these files alone. The mark is made last, so that an interrupted installation is taken up again.
 .venv/ready-%: pyproject.toml constraints.txt
