@@ -37,8 +37,8 @@ def main() -> int:
         description="Write simulated recordings as WAV and miniSEED files with labels.csv."
     )
     parser.add_argument("folder", type=Path, help="folder to make; must not exist")
-    parser.add_argument("--runs-per-class", type=int, default=8, help="recordings of each class (at least 3 to train)")
-    parser.add_argument("--windows-per-run", type=int, default=14, help="windows of 2 s in each recording")
+    parser.add_argument("--runs-per-class", type=int, default=20, help="recordings of each class (at least 3 to train)")
+    parser.add_argument("--windows-per-run", type=int, default=7, help="windows of 2 s in each recording")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     data = SimulatedData(
