@@ -29,6 +29,7 @@ class TowerMaps(nn.Module):
 
     def __init__(self, widths: list[int], config: AdapterConfig) -> None:
         super().__init__()
+        self.config = config
         self.norm = nn.ModuleList(nn.LayerNorm(d) for d in widths)
         if config.private_buffer:
             self.g = nn.ModuleList(bottleneck(d, config.bottleneck, d) for d in widths)
@@ -50,12 +51,12 @@ class TowerMaps(nn.Module):
     def fold(self) -> None:
         """a_m into the last layer of G_m, beta_s into Theta_m: the same pass in fewer steps, for export."""
         with torch.no_grad():
-            if hasattr(self, "alpha") and self.kept is None:
+            if self.config.private_buffer and self.kept is None:
                 rate = self.alpha.sigmoid()
                 for g in self.g:
                     _scale(cast("nn.Linear", cast("nn.Sequential", g)[-1]), rate)
                 self.kept = 1 - rate
-            if isinstance(getattr(self, "beta_shared", None), nn.Parameter):
+            if self.config.shared_buffer and isinstance(self.beta_shared, nn.Parameter):
                 for theta in self.theta:
                     _scale(cast("nn.Linear", theta), self.beta_shared)
                 del self.beta_shared
