@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -81,9 +83,9 @@ def folded(model: onnx.ModelProto) -> onnx.ModelProto:
         ("CumSum", ["a", "axis"], {}),
     ],
 )
-def test_what_is_constant_becomes_a_constant(kind: str, read: list[str], options: dict[str, object]) -> None:
+def test_what_is_constant_becomes_a_constant(kind: str, read: list[str], options: dict[str, Any]) -> None:
     nodes = [
-        helper.make_node(kind, read, ["c"], **options),  # type: ignore[arg-type]
+        helper.make_node(kind, read, ["c"], **options),
         helper.make_node("MatMul", ["x", "c"], ["y"]),
     ]
     constants = {"a": weights(WIDTH, WIDTH), "b": weights(WIDTH, WIDTH, seed=1), "scale": weights(WIDTH)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -22,7 +23,7 @@ class Clock:
         patch.setattr(time, "perf_counter", lambda: self.now)
 
     def variants(self) -> dict[str, Callable[[], object]]:
-        return {name: lambda name=name: self.call(name) for name in self.durations}  # type: ignore[misc]
+        return {name: partial(self.call, name) for name in self.durations}
 
     def call(self, name: str) -> None:
         """The first call of a turn takes 100 s longer."""
