@@ -108,10 +108,10 @@ def _graphs(bundle: Bundle, windows: Windows) -> dict[Variant, Call]:
     spec, backend = bundle.manifest.spec, OnnxRuntimeBackend()
     silent = {m.name: np.full((1, *m.shape), m.placeholder, np.float32) for m in spec.modalities}
     calls: dict[Variant, Call] = {}
-    whole = backend.open(bundle.graph_file(spec.pattern_name(spec.complete), PRECISION))
+    whole = backend.open(bundle, spec.pattern_name(spec.complete), PRECISION)
     for pattern in spec.patterns():
         name = spec.pattern_name(pattern)
-        runner = whole if pattern == spec.complete else backend.open(bundle.graph_file(name, PRECISION))
+        runner = whole if pattern == spec.complete else backend.open(bundle, name, PRECISION)
         calls[GRAPH, name] = _bind(runner.run, {m: windows[m] for m in spec.names if m in pattern})
         if pattern != spec.complete:
             filled = {m: windows[m] if m in pattern else silent[m] for m in spec.names}
@@ -161,7 +161,7 @@ def _rivals(
     for name, file in write_plain_graphs(model, folder).items():
         variant = (BACKBONE, complete) if name == BACKBONE else (TOWER, name)
         inputs = windows if name == BACKBONE else {name: windows[name]}
-        calls[variant] = _bind(backend.open(file).run, inputs)
+        calls[variant] = _bind(backend.open_file(file).run, inputs)
     for pattern in spec.patterns():
         calls[EAGER, spec.pattern_name(pattern)] = eager(model, pattern, windows)
     tell("rivals: torch.compile")

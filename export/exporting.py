@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,6 +21,7 @@ from rep_edge.export.weights import share_weights
 from rep_edge.files import new_folder, require_new, write_file
 from rep_edge.model import RepModel
 from rep_edge.provenance import git_revision, package_versions
+from rep_edge.runtime.bundle import MANIFEST, file_record
 from rep_edge.runtime.manifest import (
     SCHEMA_VERSION,
     FileRecord,
@@ -32,7 +32,6 @@ from rep_edge.runtime.manifest import (
 )
 
 PRECISION = "fp32"
-MANIFEST = "manifest.json"
 WEIGHTS = f"graphs/weights.{PRECISION}.bin"
 """Beside the graphs: ONNX Runtime follows no path that leaves a graph's own folder."""
 
@@ -120,5 +119,4 @@ def _manifest(model: RepModel, folder: Path, parity: dict[str, ParityRecord], da
 
 
 def _record(folder: Path, path: str) -> FileRecord:
-    content = (folder / path).read_bytes()
-    return FileRecord(path=path, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    return file_record(path, (folder / path).read_bytes())

@@ -47,9 +47,20 @@ def open_bundle(path: Path) -> Bundle:
         raise InputError(f"{path}: no such folder; give the folder that rep-edge export wrote")
     manifest = _read_manifest(path / MANIFEST)
     _check_graphs(path / MANIFEST, manifest)
-    for record in (*(graph.file for graph in manifest.graphs), *manifest.weights.values()):
+    for record in listed_files(manifest):
         _check_file(path, record)
     return Bundle(path, manifest)
+
+
+def file_record(path: str, content: bytes) -> FileRecord:
+    """What a manifest says of a file at `path`, relative to it, with this content."""
+    return FileRecord(path=path, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def listed_files(manifest: Manifest) -> tuple[FileRecord, ...]:
+    """Every file that a manifest lists: graphs, weights, engines."""
+    graphs, engines = (graph.file for graph in manifest.graphs), (engine.file for engine in manifest.engines)
+    return (*graphs, *manifest.weights.values(), *engines)
 
 
 def _read_manifest(path: Path) -> Manifest:

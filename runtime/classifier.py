@@ -133,7 +133,7 @@ class Classifier:
                 break
             self._runners.popitem(last=False)
         graph = self.bundle.graph_file(pattern, PRECISION)
-        runner = self._backend.open(graph)
+        runner = self._backend.open(self.bundle, pattern, PRECISION)
         live = [self.spec[name] for name in self.spec.names if name in self.spec.parse_pattern(pattern)]
         # Its first run, in which it takes its memory.
         logits = runner.run({m.name: np.full(self._shapes[m.name], m.placeholder, np.float32) for m in live})

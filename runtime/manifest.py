@@ -36,7 +36,8 @@ class ParityRecord(Entry, frozen=True, kw_only=True):
 
 
 class GraphRecord(Entry, frozen=True, kw_only=True):
-    """One graph: live modalities joined by "+", precision ("fp32"), file and how it compares with the model."""
+    """One graph: live modalities joined by "+", precision ("fp32", "fp16", "int8"), file, and how far it is from what
+    it was made of: the trained model for fp32, the fp32 graph for the others."""
 
     pattern: str
     precision: str
@@ -44,11 +45,97 @@ class GraphRecord(Entry, frozen=True, kw_only=True):
     parity: ParityRecord
 
 
+class LayerRecord(Entry, frozen=True, kw_only=True):
+    """A layer that stayed in fp32: its node's name, its operator, and why."""
+
+    name: str
+    operator: str
+    reason: str
+
+
+class PrecisionRecord(Entry, frozen=True, kw_only=True):
+    """How the graph of one pattern and precision was made, and what it costs on the validation windows.
+
+    method: of the activation ranges ("minmax", "entropy", "percentile"; "" for fp16). accuracy, accuracy_fp32: shares
+    right; windows: validation windows; agreement: share of windows with the label that fp32 gives; budget: the loss
+    allowed. converted: how many layers compute in this precision; kept: those that do not.
+    """
+
+    pattern: str
+    precision: str
+    method: str
+    accuracy: float
+    accuracy_fp32: float
+    agreement: float
+    windows: int
+    budget: float
+    converted: int
+    kept: tuple[LayerRecord, ...]
+
+
+class ConfidenceRecord(Entry, frozen=True, kw_only=True):
+    """How honest the probabilities of one pattern are on windows that nothing was fitted on.
+
+    windows: test windows; ece_before, ece_after: expected calibration error at temperature 1 and at the fitted one.
+    accuracy, confidence: share right and mean top probability at the fitted temperature.
+    """
+
+    windows: int
+    ece_before: float
+    ece_after: float
+    accuracy: float
+    confidence: float
+
+
+class LabelSetRecord(Entry, frozen=True, kw_only=True):
+    """Split-conformal label sets: the classes of a window are those whose probability reaches a threshold.
+
+    coverage: share of windows whose set is to hold the true class; thresholds: pattern -> lowest probability in a set;
+    covered: pattern -> share found on test windows; size: pattern -> mean labels in a set there.
+    """
+
+    coverage: float
+    thresholds: dict[str, float]
+    covered: dict[str, float]
+    size: dict[str, float]
+
+
+class CalibrationRecord(Entry, frozen=True, kw_only=True):
+    """What calibration was done on: which windows, so that it can be done again.
+
+    dataset: the data's name; windows: pattern -> how many training windows gave the activation ranges; sha256: pattern
+    -> of their samples; seed: of the draw; versions: of the packages.
+    """
+
+    dataset: str
+    windows: dict[str, int]
+    sha256: dict[str, str]
+    seed: int
+    versions: dict[str, str]
+
+
+class EngineRecord(Entry, frozen=True, kw_only=True):
+    """A TensorRT engine that was built ahead of time and travels in the bundle.
+
+    file: the raw plan; graph_sha256: of the ONNX graph it was built of; backend: "tensorrt" or "tensorrt-rtx";
+    backend_version: as the package tells it; compute_capability: "sm89"; batch: least, usual and largest batch.
+    """
+
+    pattern: str
+    precision: str
+    file: FileRecord
+    graph_sha256: str
+    backend: str
+    backend_version: str
+    compute_capability: str
+    batch: tuple[int, int, int]
+
+
 class Provenance(Entry, frozen=True, kw_only=True):
     """Where a bundle comes from: what to look at first when two bundles disagree.
 
     versions: of the packages that trained and exported; git_revision: "" outside a repository, "+changes" appended
-    when the tree was dirty; created: UTC, ISO 8601.
+    when the tree was dirty; created: UTC, ISO 8601; calibration: what `rep-edge calibrate` used.
     """
 
     created: str
@@ -57,6 +144,7 @@ class Provenance(Entry, frozen=True, kw_only=True):
     memory: str
     seed: int
     git_revision: str = ""
+    calibration: CalibrationRecord | None = None
 
 
 class Manifest(Entry, frozen=True, kw_only=True):
@@ -64,7 +152,9 @@ class Manifest(Entry, frozen=True, kw_only=True):
 
     modalities, hop_s: the windows that the graphs take; labels: names of the logits, in order.
     graphs: one per (pattern, precision); weights: precision to the external-data file its graphs share.
-    temperatures: pattern to the divisor of its logits before the softmax (1.0: as trained).
+    temperatures: pattern to the divisor of its logits before the softmax (1.0: as trained). confidence: pattern to how
+    honest that makes it; label_sets: None where none were asked for. precisions: one for each graph that is not fp32.
+    engines: built ahead of time.
     """
 
     schema_version: int
@@ -75,6 +165,10 @@ class Manifest(Entry, frozen=True, kw_only=True):
     weights: dict[str, FileRecord]
     temperatures: dict[str, float]
     provenance: Provenance
+    precisions: tuple[PrecisionRecord, ...] = ()
+    confidence: dict[str, ConfidenceRecord] = {}
+    label_sets: LabelSetRecord | None = None
+    engines: tuple[EngineRecord, ...] = ()
 
     @property
     def spec(self) -> WindowSpec:

@@ -35,6 +35,10 @@ EXTRAS = {
     "onnxscript": ("export", "onnxscript"),
     "onnxslim": ("export", "onnxslim"),
     "onnxruntime": ("cpu", "onnxruntime"),
+    "tensorrt": ("tensorrt", "tensorrt"),
+    "tensorrt_rtx": ("rtx", "tensorrt-rtx"),
+    "cuda": ("rtx", "cuda-bindings"),
+    "tritonclient": ("triton", "tritonclient"),
 }
 """Import name -> (extra that brings it, name to install it by)."""
 
@@ -46,7 +50,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in ("training", "exporting", "device"):
+for part in ("training", "exporting", "calibrating", "compiling", "serving", "device", "checking"):
     if importlib.util.find_spec(f"rep_edge.cli.{part}") is not None:
         importlib.import_module(f"rep_edge.cli.{part}").register(app)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rep_edge.runtime.bundle import Bundle
 
 
 class Runner(Protocol):
@@ -18,9 +19,10 @@ class Runner(Protocol):
 
 
 class Backend(Protocol):
-    """Opens graphs."""
+    """Opens graphs of a bundle. name: "onnxruntime-cpu", "tensorrt-rtx"; device: what it runs on, for people."""
 
     name: str
+    device: str
 
-    def open(self, graph: Path) -> Runner:
-        """Raises InputError where the graph cannot be opened."""
+    def open(self, bundle: Bundle, pattern: str, precision: str) -> Runner:
+        """Raises InputError where that graph cannot be opened."""

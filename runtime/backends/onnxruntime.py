@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rep_edge.errors import InputError, MissingExtraError
+from rep_edge.runtime.bundle import Bundle
 
 
 class OnnxRuntimeRunner:
@@ -34,7 +35,8 @@ class OnnxRuntimeBackend:
     one weights file. Raises MissingExtraError without onnxruntime, InputError where two builds of it shadow each other.
     """
 
-    name = "onnxruntime"
+    name = "onnxruntime-cpu"
+    device = "CPU"
 
     def __init__(self, threads: int = 1) -> None:
         if threads < 1:
@@ -46,7 +48,11 @@ class OnnxRuntimeBackend:
             raise MissingExtraError("cpu", "onnxruntime") from error
         self._runtime, self._options = onnxruntime, session_options(threads)
 
-    def open(self, graph: Path) -> OnnxRuntimeRunner:
+    def open(self, bundle: Bundle, pattern: str, precision: str) -> OnnxRuntimeRunner:
+        return self.open_file(bundle.graph_file(pattern, precision))
+
+    def open_file(self, graph: Path) -> OnnxRuntimeRunner:
+        """A graph that need not be a bundle's. Raises InputError where it cannot be opened."""
         try:
             session = self._runtime.InferenceSession(graph, self._options, providers=["CPUExecutionProvider"])
         except Exception as error:  # The package's errors share no base class.
