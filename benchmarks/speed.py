@@ -19,12 +19,12 @@ import msgspec
 import torch
 from torch import nn
 
+from rep_edge.calibration.adversarial import adversarial_windows
 from rep_edge.checkpoint import save_pretrained
 from rep_edge.config import Config, read_config
 from rep_edge.export.bench import BenchResult, run_bench
 from rep_edge.export.bench_report import print_bench
 from rep_edge.export.exporting import Source, export_bundle
-from rep_edge.export.parity import adversarial_windows
 from rep_edge.files import write_file
 from rep_edge.machine import describe_machine
 from rep_edge.model import RepModel, build_model

@@ -12,12 +12,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from rep_edge.calibration.adversarial import adversarial_windows
+from rep_edge.calibration.weights import share_weights
 from rep_edge.export.dependence import check_dependence
 from rep_edge.export.folding import fold
 from rep_edge.export.onnx import to_onnx
-from rep_edge.export.parity import adversarial_windows, check_parity
+from rep_edge.export.parity import check_parity
 from rep_edge.export.specialise import PatternGraph, specialise
-from rep_edge.export.weights import share_weights
 from rep_edge.files import new_folder, require_new, write_file
 from rep_edge.model import RepModel
 from rep_edge.provenance import git_revision, package_versions

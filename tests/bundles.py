@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from rep_edge.export.weights import share_weights
+from rep_edge.calibration.weights import share_weights
 from rep_edge.runtime.manifest import SCHEMA_VERSION, FileRecord, GraphRecord, Manifest, ParityRecord, Provenance
 from rep_edge.signals import Modality, WindowSpec
 

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from tiny import SENSORS, noise_windows, probabilities, tiny_model
 
+from rep_edge.calibration.adversarial import adversarial_windows
 from rep_edge.errors import InputError
 from rep_edge.export import parity
-from rep_edge.export.parity import TOLERANCE, adversarial_windows, check_parity
+from rep_edge.export.parity import TOLERANCE, check_parity
 from rep_edge.model import RepModel
 from rep_edge.signals import Pattern, WindowSpec
 

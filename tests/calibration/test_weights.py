@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from rep_edge.export.weights import ALIGNMENT, SMALLEST, share_weights
+from rep_edge.calibration.weights import ALIGNMENT, SMALLEST, share_weights
 
 LOCATION = "weights.bin"
 Array = NDArray[np.generic]
