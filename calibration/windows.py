@@ -1,0 +1,104 @@
+"""Windows that calibration works on: drawn by class, for each pattern anew, and known by their hash."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rep_edge.errors import InputError
+from rep_edge.runtime.manifest import Manifest
+from rep_edge.signals import WindowSpec
+
+Values = Mapping[str, NDArray[np.float32]]
+"""Modality -> float32 [n, channels, samples]."""
+
+
+class Sample(Protocol):
+    """One labelled window: modality -> float32 [channels, samples]."""
+
+    @property
+    def values(self) -> dict[str, NDArray[np.float32]]: ...
+
+
+class WindowSource(Protocol):
+    """One side of a data set, labelled. targets: int64 [n]; recordings: the recording of each window."""
+
+    @property
+    def spec(self) -> WindowSpec: ...
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    @property
+    def targets(self) -> NDArray[np.int64]: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+class LabelledWindows(NamedTuple):
+    """Windows in memory. values: modality -> float32 [n, channels, samples]; targets: int64 [n]."""
+
+    values: dict[str, NDArray[np.float32]]
+    targets: NDArray[np.int64]
+
+    def only(self, names: Sequence[str]) -> LabelledWindows:
+        """The same windows with these modalities alone."""
+        return LabelledWindows({name: self.values[name] for name in names}, self.targets)
+
+    @property
+    def sha256(self) -> str:
+        """Of names, samples and labels, as hex."""
+        digest = hashlib.sha256()
+        for name, values in self.values.items():
+            digest.update(f"{name} {values.shape} ".encode())
+            digest.update(np.ascontiguousarray(values).tobytes())
+        digest.update(self.targets.tobytes())
+        return digest.hexdigest()
+
+
+def check_source(source: WindowSource, manifest: Manifest) -> None:
+    """Raises InputError where the data are not of the kind that the bundle was made for, or a class has no windows."""
+    known = {m.name: m for m in source.spec.modalities}
+    for m in manifest.modalities:
+        if m.name not in known:
+            raise InputError(f"calibration data: has no {m.name}; give data with {', '.join(manifest.spec.names)}")
+        found = known[m.name]
+        if found.shape != m.shape or found.rate_hz != m.rate_hz:
+            raise InputError(
+                f"calibration data: {m.name} has windows of {list(found.shape)} at {found.rate_hz:g} Hz and the bundle "
+                f"takes {list(m.shape)} at {m.rate_hz:g} Hz; give the data that the model was trained on"
+            )
+    if source.labels != manifest.labels:
+        raise InputError(
+            f"calibration data: has the classes {', '.join(source.labels)} and the bundle "
+            f"{', '.join(manifest.labels)}; give the data that the model was trained on"
+        )
+    for label, count in zip(source.labels, np.bincount(source.targets, minlength=len(source.labels)), strict=True):
+        if not count:
+            raise InputError(f"calibration data: class {label} has no windows; add recordings of it")
+
+
+def draw_windows(source: WindowSource, names: Sequence[str], count: int, seed: int) -> LabelledWindows:
+    """`count` windows of the named modalities, each class as often as the others as far as it reaches.
+
+    Which ones are drawn depends on the seed and on the names, so that every pattern sees others. In the source's order.
+    """
+    rng = np.random.default_rng([seed, *"+".join(names).encode()])
+    classes = len(source.labels)
+    shuffled = [rng.permutation(np.flatnonzero(source.targets == label)) for label in range(classes)]
+    rounds = max(map(len, shuffled))
+    in_turn = [int(rows[i]) for i in range(rounds) for rows in shuffled if i < len(rows)]
+    return gather(source, names, sorted(in_turn[:count]))
+
+
+def gather(source: WindowSource, names: Sequence[str], rows: Sequence[int]) -> LabelledWindows:
+    """The windows in these rows, in memory."""
+    spec = source.spec
+    values = {name: np.empty((len(rows), *spec[name].shape), np.float32) for name in names}
+    for i, row in enumerate(rows):
+        window = source[row].values
+        for name in names:
+            values[name][i] = window[name]
+    return LabelledWindows(values, np.asarray(source.targets)[list(rows)])

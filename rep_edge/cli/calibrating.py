@@ -1,0 +1,177 @@
+"""The command that makes a bundle faster and its confidence honest: calibrate."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rep_edge.errors import InputError
+
+if TYPE_CHECKING:
+    from rep_edge.calibration.calibrating import CalibrationSettings, Outcome, Sides
+    from rep_edge.config import Config
+
+MADE = ("fp16", "int8")
+"""Precisions that calibrate makes; fp32 is what export wrote."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's command."""
+    app.command()(calibrate)
+
+
+def calibrate(
+    bundle: Annotated[Path, typer.Argument(help="Folder that export wrote; it is amended.")],
+    data: Annotated[
+        Path, typer.Option("--data", help="The model's own data: YAML file of its experiment, or its checkpoint.")
+    ],
+    precision: Annotated[
+        str,
+        typer.Option("--precision", help="Graphs to make: fp16, int8 or both; fp32 makes none, for confidence alone."),
+    ] = ",".join(MADE),
+    method: Annotated[
+        str, typer.Option("--method", help="Activation ranges of int8: auto, minmax, entropy or percentile.")
+    ] = "auto",
+    budget: Annotated[
+        float, typer.Option("--budget", help="Points of validation accuracy that a pattern may lose to a precision.")
+    ] = 0.5,
+    windows: Annotated[int, typer.Option("--windows", help="Training windows per pattern for the ranges.")] = 256,
+    coverage: Annotated[
+        float | None,
+        typer.Option("--coverage", help="Also give sets of labels that hold the true one in this share of windows."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draw of windows.")] = 0,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Folder for pictures and figures; beside the bundle by default.")
+    ] = None,
+) -> None:
+    """Make fp16 and int8 graphs that lose no accuracy worth naming, and fit the confidence of every pattern."""
+    from rep_edge.calibration.calibrating import calibrate as run
+    from rep_edge.calibration.drift_picture import draw_drift
+    from rep_edge.calibration.reliability import draw_reliability
+    from rep_edge.files import require_writable
+    from rep_edge.provenance import package_versions
+    from rep_edge.runtime.bundle import open_bundle
+
+    settings = _settings(precision, method, budget, windows, coverage, seed)
+    opened = open_bundle(bundle)
+    folder = report if report is not None else bundle.absolute().with_name(f"{bundle.absolute().name}-calibration")
+    require_writable(folder / "calibration.json")
+    require_writable(bundle / "manifest.json")
+    sides = _sides(data)
+    if sides.dataset != opened.manifest.provenance.dataset:
+        _tell(f"note: the bundle was compared on {opened.manifest.provenance.dataset}; these are {sides.dataset}")
+    outcome = run(opened, sides, settings, package_versions("onnx", "onnxruntime", "numpy", "scipy"), _tell)
+    draw_reliability(outcome.test, outcome.bundle.manifest.temperatures, folder / "reliability.png")
+    if outcome.drift:
+        draw_drift(outcome.drift, outcome.bundle.manifest.precisions, folder / "drift.png")
+    _write_figures(outcome, folder / "calibration.json")
+    _print(outcome, settings)
+    _tell(f"amended {bundle}; pictures and figures in {folder}")
+
+
+def _settings(
+    precision: str, method: str, budget: float, windows: int, coverage: float | None, seed: int
+) -> CalibrationSettings:
+    """The options, found to make sense."""
+    from rep_edge.calibration.calibrating import CalibrationSettings
+    from rep_edge.calibration.int8 import METHODS
+
+    wanted = [part.strip() for part in precision.split(",") if part.strip()]
+    for part in wanted:
+        if part not in (*MADE, "fp32"):
+            raise InputError(f"--precision: {part!r} is not known; give fp16,int8 or one of them, or fp32 for none")
+    if not wanted:
+        raise InputError("--precision: names none; give fp16,int8 or one of them, or fp32 for none")
+    if method not in ("auto", *METHODS):
+        raise InputError(f"--method: {method!r} is not known; give auto, {', '.join(METHODS)}")
+    if not 0 <= budget <= 100:
+        raise InputError(f"--budget: must be 0 to 100 points, not {budget:g}")
+    if windows < 1:
+        raise InputError(f"--windows: must be at least 1, not {windows}")
+    if coverage is not None and not 0 < coverage < 1:
+        raise InputError(f"--coverage: must be above 0 and below 1, not {coverage:g}")
+    return CalibrationSettings(
+        precisions=tuple(part for part in MADE if part in wanted),
+        methods=METHODS if method == "auto" else (method,),
+        budget=budget / 100,
+        windows=windows,
+        coverage=coverage,
+        seed=seed,
+    )
+
+
+def _sides(data: Path) -> Sides:
+    from rep_edge.calibration.calibrating import Sides
+    from rep_edge.data.splits import open_splits
+
+    splits = open_splits(_config(data))
+    _tell(f"data: {splits.train.name}")
+    return Sides(splits.train, splits.validation, splits.test, splits.train.name)
+
+
+def _config(data: Path) -> Config:
+    from rep_edge.config import read_config
+
+    if data.is_dir():
+        from rep_edge.checkpoint import read_record
+
+        return read_record(data).config
+    return read_config(data)
+
+
+def _write_figures(outcome: Outcome, path: Path) -> None:
+    """Everything in numbers, the drift of each layer too, which the manifest leaves out."""
+    import msgspec
+
+    from rep_edge.files import write_file
+
+    manifest = outcome.bundle.manifest
+    record = {
+        "precisions": manifest.precisions,
+        "temperatures": manifest.temperatures,
+        "confidence": manifest.confidence,
+        "label_sets": manifest.label_sets,
+        "drift": {f"{pattern}.{precision}": drift for (pattern, precision), drift in outcome.drift.items()},
+    }
+    write_file(path, msgspec.json.format(msgspec.json.encode(record), indent=1))
+
+
+def _print(outcome: Outcome, settings: CalibrationSettings) -> None:
+    """Accuracy by precision, kept layers, and confidence."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console, manifest = Console(), outcome.bundle.manifest
+    made = [record for record in manifest.precisions if record.precision in settings.precisions]
+    if made:
+        title = f"accuracy on {made[0].windows} validation windows, in %; at most {100 * settings.budget:g} may be lost"
+        table = Table(title=title, title_justify="left")
+        for column in ("live sensors", "precision", "fp32", "here", "same label", "converted", "kept", "ranges"):
+            table.add_column(column)
+        for r in made:
+            shares = (f"{100 * share:.1f}" for share in (r.accuracy_fp32, r.accuracy, r.agreement))
+            table.add_row(r.pattern, r.precision, *shares, str(r.converted), str(len(r.kept)), r.method)
+        console.print(table)
+    table = Table(title="confidence on test windows, in %", title_justify="left")
+    for column in ("live sensors", "temperature", "accuracy", "mean confidence", "ECE before", "ECE after"):
+        table.add_column(column)
+    for pattern, c in manifest.confidence.items():
+        shares = (f"{100 * share:.1f}" for share in (c.accuracy, c.confidence, c.ece_before, c.ece_after))
+        table.add_row(pattern, f"{manifest.temperatures[pattern]:.2f}", *shares)
+    console.print(table)
+    if manifest.label_sets is not None:
+        sets = manifest.label_sets
+        for pattern, covered in sets.covered.items():
+            console.print(
+                f"label sets, {pattern}: {sets.size[pattern]:.1f} labels on average hold the true one in "
+                f"{100 * covered:.1f} % of test windows (asked: {100 * sets.coverage:g} %)",
+                highlight=False,
+            )
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
