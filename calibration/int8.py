@@ -23,6 +23,8 @@ from rep_edge.calibration.windows import Values
 
 METHODS = ("minmax", "entropy", "percentile")
 """How activation ranges are found: the extremes; the range that loses least information; 99.99 % of all values."""
+BINS = 512
+"""Of the histograms. With the calibrator's own 128, as many as int8 has steps, entropy has one range to choose from."""
 LEVELS = 127
 """int8 steps to either side."""
 LEAST_RANGE = 1e-8
@@ -85,7 +87,8 @@ def activation_ranges(model: onnx.ModelProto, values: Values, method: str) -> di
     from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
 
     chosen = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}[method]
-    options = {"symmetric": True} | ({"percentile": 99.99} if method == "percentile" else {})
+    own = {"minmax": {}, "entropy": {"num_bins": BINS}, "percentile": {"num_bins": BINS, "percentile": 99.99}}
+    options = {"symmetric": True, **own[method]}
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "graph.onnx"
         onnx.save(model, path)

@@ -38,7 +38,8 @@ class Judgement(NamedTuple):
 
         Two standard errors: on few windows a graph may seem to lose nothing by luck.
         """
-        return self.loss + 2 * self.standard_error <= budget and max(self.errors.values()) <= tolerance
+        near = all(error <= tolerance for error in self.errors.values())
+        return near and self.loss + 2 * self.standard_error <= budget
 
 
 class Judge:

@@ -1,4 +1,4 @@
-"""What takes seconds to make and is only read: bundles and plain graphs of tiny models, once for all files."""
+"""The plain graphs of a tiny model, once for all files."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ import pytest
 from tiny import Exports
 
 from rep_edge.export.rivals import write_plain_graphs
-
-
-@pytest.fixture(scope="session")
-def exports(tmp_path_factory: pytest.TempPathFactory) -> Exports:
-    return Exports(tmp_path_factory.mktemp("exports"))
 
 
 @pytest.fixture(scope="session")
