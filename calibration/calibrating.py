@@ -11,7 +11,13 @@ import numpy as np
 import onnx
 
 from rep_edge.calibration.adversarial import adversarial_windows
-from rep_edge.calibration.confidence import Answers, confidence_record, fit_temperature, limit_reached
+from rep_edge.calibration.confidence import (
+    Answers,
+    confidence_record,
+    fit_temperature,
+    limit_reached,
+    temperature_interval,
+)
 from rep_edge.calibration.conformal import label_set_record
 from rep_edge.calibration.drift import LayerDrift
 from rep_edge.calibration.graphs import logits, read_graph
@@ -86,9 +92,10 @@ def calibrate(
         check_source(side, bundle.manifest)
     spec = bundle.manifest.spec
     names = {spec.pattern_name(pattern): [n for n in spec.names if n in pattern] for pattern in spec.patterns()}
-    validation, test = _all_of(sides.validation), _all_of(sides.test)
+    validation, recordings = _all_of(sides.validation)
+    test, _ = _all_of(sides.test)
     graphs = {pattern: read_graph(bundle, pattern, "fp32") for pattern in names}
-    confidence = _fit_confidence(graphs, names, validation, test, settings.coverage, tell)
+    confidence = _fit_confidence(graphs, names, validation, recordings, test, settings, tell)
     drawn = {
         pattern: draw_windows(sides.train, live, settings.windows, settings.seed) for pattern, live in names.items()
     }
@@ -118,11 +125,10 @@ def calibrate(
     return Outcome(amended, confidence.test, {key: calibrated.drift for key, calibrated in made.items()})
 
 
-def _all_of(source: WindowSource) -> LabelledWindows:
-    """All windows of a side, or as many as memory is to hold, spread over it."""
-    return gather(
-        source, source.spec.names, np.linspace(0, len(source) - 1, min(len(source), MOST)).astype(int).tolist()
-    )
+def _all_of(source: WindowSource) -> tuple[LabelledWindows, list[str]]:
+    """All windows of a side, or as many as memory is to hold, spread over it; and the recording of each."""
+    rows = np.linspace(0, len(source) - 1, min(len(source), MOST)).astype(int).tolist()
+    return gather(source, source.spec.names, rows), [source.recordings[row] for row in rows]
 
 
 def _convert(
@@ -137,24 +143,31 @@ def _fit_confidence(
     graphs: Mapping[str, onnx.ModelProto],
     names: Mapping[str, Sequence[str]],
     validation: LabelledWindows,
+    recordings: Sequence[str],
     test: LabelledWindows,
-    coverage: float | None,
+    settings: CalibrationSettings,
     tell: Tell,
 ) -> _Confidence:
+    """One temperature for each pattern, left at 1 where the validation windows cannot tell that another is better."""
     fitted: dict[str, Answers] = {}
     tested: dict[str, Answers] = {}
     temperatures, records = {}, {}
     for pattern, live in names.items():
         for windows, into in ((validation, fitted), (test, tested)):
             into[pattern] = Answers(logits(graphs[pattern], windows.only(live).values), windows.targets)
-        temperatures[pattern] = fit_temperature(*fitted[pattern])
+        best = fit_temperature(*fitted[pattern])
+        low, high = temperature_interval(*fitted[pattern], recordings, settings.seed)
+        temperatures[pattern] = 1.0 if low <= 1 <= high else best
         records[pattern] = confidence_record(*tested[pattern], temperatures[pattern])
         before, after = 100 * records[pattern].ece_before, 100 * records[pattern].ece_after
-        note = limit_reached(temperatures[pattern])
-        tell(
-            f"{pattern}: temperature {temperatures[pattern]:.2f}, calibration error on test windows {before:.1f} % "
-            f"before and {after:.1f} % after" + (f"; {note}" if note else "")
-        )
+        found = f"{pattern}: temperature {best:.2f} (resampled {low:.2f} to {high:.2f})"
+        if low <= 1 <= high:
+            tell(f"{found} cannot be told from 1: left as trained, calibration error {before:.1f} % on test windows")
+        else:
+            tell(f"{found}: calibration error on test windows {before:.1f} % before and {after:.1f} % after")
+        if note := limit_reached(best):
+            tell(f"{pattern}: {note}")
+    coverage = settings.coverage
     sets = None if coverage is None else label_set_record(coverage, temperatures, fitted, tested)
     return _Confidence(temperatures, records, sets, tested)
 

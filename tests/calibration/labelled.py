@@ -28,6 +28,7 @@ class NoiseSource:
         targets: NDArray[np.int64],
     ) -> None:
         self.spec, self.labels, self.values, self.targets = spec, labels, values, targets
+        self.recordings = [f"run {i // 4}" for i in range(len(targets))]
 
     def __len__(self) -> int:
         return len(self.targets)
