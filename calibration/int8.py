@@ -87,8 +87,8 @@ def activation_ranges(model: onnx.ModelProto, values: Values, method: str) -> di
     from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
 
     chosen = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}[method]
-    own = {"minmax": {}, "entropy": {"num_bins": BINS}, "percentile": {"num_bins": BINS, "percentile": 99.99}}
-    options = {"symmetric": True, **own[method]}
+    histogram = {} if method == "minmax" else {"num_bins": BINS}
+    options = {"symmetric": True, **histogram} | ({"percentile": 99.99} if method == "percentile" else {})
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "graph.onnx"
         onnx.save(model, path)

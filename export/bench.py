@@ -69,7 +69,7 @@ def run_bench(path: Path, checkpoint: Path | None, tell: Callable[[str], None]) 
     windows = _windows(bundle)
     calls = _graphs(bundle, windows)
     complete = bundle.manifest.spec.pattern_name(bundle.manifest.spec.complete)
-    calls[STREAM, complete] = StreamedHop(Classifier.load(path))
+    calls[STREAM, complete] = StreamedHop(Classifier.load(path, backend="onnxruntime-cpu", precision=PRECISION))
     skipped: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         if checkpoint is None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -13,12 +15,12 @@ from numpy.typing import NDArray
 
 from rep_edge.errors import InputError
 from rep_edge.runtime.backends.base import Backend, Runner
-from rep_edge.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from rep_edge.runtime.backends.building import Building, start_building
 from rep_edge.runtime.bundle import Bundle, open_bundle
+from rep_edge.runtime.choosing import AUTO, CPU_BACKEND, NATIVE, Wish, find_candidates, start_backend
+from rep_edge.runtime.engines.lookup import EngineMissing
 from rep_edge.runtime.finite import all_finite
 from rep_edge.signals import Modality, Pattern
-
-PRECISION = "fp32"
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +29,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     label: the most probable class, or None where no modality was live; probabilities: by label, empty where there is
     none. pattern: live modalities joined by "+", "" for none; latency_s: time of graph and pre-checks.
     start_s, end_s: the window on the stream's time line; reasons: by modality, why it was not live.
+    label_set: the classes that cannot be ruled out, the most probable first, at the coverage that the bundle was
+    calibrated to; None where it was not.
     """
 
     label: str | None
@@ -36,6 +40,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     start_s: float
     end_s: float
     reasons: dict[str, str] = {}
+    label_set: tuple[str, ...] | None = None
 
 
 class Classifier:
@@ -43,34 +48,72 @@ class Classifier:
 
     classifier = Classifier.load("bundle")
     classifier({"acoustic": x, "seismic": y}) -> Prediction; a key left out or None is a missing modality.
+
+    backend, precision: what runs it, such as "onnxruntime-cpu" and "int8"; reasons: lines that say why, and what has
+    changed since. It is used by one thread.
     """
 
-    def __init__(self, bundle: Bundle, backend: Backend, budget_bytes: float | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        backend: Backend,
+        precision: str = "fp32",
+        budget_bytes: float | None = None,
+        reasons: Iterable[str] = (),
+    ) -> None:
+        """Raises InputError where the backend cannot open a graph of that precision; nothing stays open then."""
         self.bundle = bundle
         self.spec = bundle.manifest.spec
         self.labels = bundle.manifest.labels
+        self.backend, self.precision, self.reasons = backend.name, precision, list(reasons)
         self._backend = backend
         self._names: dict[Pattern, str] = {p: self.spec.pattern_name(p) for p in self.spec.patterns()}
         self._shapes = {m.name: (1, *m.shape) for m in self.spec.modalities}
         self._temperatures = {n: bundle.manifest.temperatures.get(n, 1.0) for n in self._names.values()}
+        sets = bundle.manifest.label_sets
+        self._thresholds = {} if sets is None else sets.thresholds
         self._runners: OrderedDict[str, Runner] = OrderedDict()
-        self._sizes = {n: _graph_bytes(bundle, n) for n in self._names.values()}
+        self._sizes = {n: _graph_bytes(bundle, n, precision) for n in self._names.values()}
         self._budget = budget_bytes
-        # The complete graph last: with a small budget it is the one to keep.
-        for pattern in reversed(self.spec.patterns()):
-            self._runner(self._names[pattern])
+        self._building: Building | None = None
+        try:
+            # The complete graph last: with a small budget it is the one to keep.
+            for pattern in reversed(self.spec.patterns()):
+                self._runner(self._names[pattern])
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
-    def load(cls, path: str | Path, *, memory_mb: float | None = None, threads: int = 1) -> Classifier:
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        backend: str = AUTO,
+        precision: str = AUTO,
+        require_gpu: bool = False,
+        memory_mb: float | None = None,
+        threads: int = 1,
+    ) -> Classifier:
         """Verify and open a bundle. Every graph is opened and run once now, so that no later window pays for it.
 
-        memory_mb: keep only the least recently used graphs out of so many MB (of graphs and their weights); None: keep
-        all. Raises InputError for a damaged bundle, MissingExtraError without ONNX Runtime.
+        backend, precision: by name, or "auto": the first backend that starts here and the precision that suits it.
+        Where TensorRT is installed and only its engines are missing, "auto" builds them in a process of its own, and
+        each graph moves to its engine between two windows. A backend that was named either starts or is an error.
+        require_gpu: the CPU will not do. memory_mb: keep only the least recently used graphs out of so many MB (of
+        graphs and their weights); None: keep all. threads: of ONNX Runtime on the CPU.
+
+        Raises InputError for a damaged bundle and for what cannot be had, MissingExtraError without a package for it.
         """
         if memory_mb is not None and memory_mb <= 0:
             raise InputError(f"memory_mb: must be above 0, not {memory_mb}")
+        if threads < 1:
+            raise InputError(f"threads: must be at least 1, not {threads}")
         budget = None if memory_mb is None else memory_mb * 1e6
-        return cls(open_bundle(Path(path)), OnnxRuntimeBackend(threads), budget)
+        started = start_classifier(open_bundle(Path(path)), Wish(backend, precision, require_gpu), budget, threads)
+        if started.unbuilt is not None:
+            started.classifier.build_engines(*started.unbuilt)
+        return started.classifier
 
     def __call__(self, windows: Mapping[str, NDArray[np.float32] | None], start_s: float = 0.0) -> Prediction:
         """Classify one window. windows: name -> float32 [channels, samples] ([samples] where there is one channel).
@@ -91,6 +134,7 @@ class Classifier:
         if not np.isfinite(logits).all():
             raise InputError(f"{pattern}: the window's samples are too large to be computed with; scale them")
         probabilities = _softmax(logits, self._temperatures[pattern])
+        threshold = self._thresholds.get(pattern)
         return Prediction(
             label=self.labels[int(probabilities.argmax())],
             probabilities=dict(zip(self.labels, probabilities.tolist(), strict=True)),
@@ -98,7 +142,35 @@ class Classifier:
             latency_s=time.perf_counter() - began,
             start_s=start_s,
             end_s=start_s + self.spec.window_s,
+            label_set=None if threshold is None else self._label_set(probabilities, threshold),
         )
+
+    def build_engines(self, backend: Backend, precision: str) -> None:
+        """Have the engines built that `backend` lacks, and move each graph to its own once it is there.
+
+        A line in `reasons` says so, and a later one how it ended. Within a memory budget nothing is built: engines
+        that are opened beside the graphs would exceed it.
+        """
+        if self._budget is not None:
+            self.reasons.append(
+                f"{backend.name}: no engines are built within a memory budget; run  rep-edge compile {self.bundle.path}"
+            )
+            return
+        self._building = start_building(
+            self.bundle,
+            backend,
+            precision,
+            open_pattern=lambda pattern: open_graph(self.bundle, backend, pattern, precision),
+            tell=self.reasons.append,
+        )
+
+    def close(self) -> None:
+        """Give back all graphs; stop what builds engines. It is not to be called after that."""
+        if self._building is not None:
+            self._building.close()
+            self._building = None
+        while self._runners:
+            self._runners.popitem()[1].close()
 
     @property
     def opened(self) -> tuple[str, ...]:
@@ -122,8 +194,15 @@ class Classifier:
             raise InputError(f"{name}: holds a NaN or an infinity; leave the modality out instead")
         return window
 
+    def _label_set(self, probabilities: NDArray[np.float64], threshold: float) -> tuple[str, ...]:
+        order = np.argsort(-probabilities, kind="stable")
+        reached = max(1, int((probabilities >= threshold).sum()))
+        return tuple(self.labels[i] for i in order[:reached])
+
     def _runner(self, pattern: str) -> Runner:
         """The opened graph of a pattern; the least recently used ones make room where the budget is exceeded."""
+        if self._building is not None:
+            self._move_to_engines(self._building)
         runner = self._runners.get(pattern)
         if runner is not None:
             self._runners.move_to_end(pattern)
@@ -131,19 +210,90 @@ class Classifier:
         while self._runners and self._budget is not None:
             if self._sizes[pattern] + sum(self._sizes[name] for name in self._runners) <= self._budget:
                 break
-            self._runners.popitem(last=False)
-        graph = self.bundle.graph_file(pattern, PRECISION)
-        runner = self._backend.open(self.bundle, pattern, PRECISION)
-        live = [self.spec[name] for name in self.spec.names if name in self.spec.parse_pattern(pattern)]
-        # Its first run, in which it takes its memory.
-        logits = runner.run({m.name: np.full(self._shapes[m.name], m.placeholder, np.float32) for m in live})
-        if logits.shape != (1, len(self.labels)):
-            raise InputError(
-                f"{graph}: gives {list(logits.shape)} instead of one logit for each of the {len(self.labels)} labels; "
-                "export the bundle again"
-            )
+            self._runners.popitem(last=False)[1].close()
+        runner = open_graph(self.bundle, self._backend, pattern, self.precision)
         self._runners[pattern] = runner
+        self._note(pattern, runner)
         return runner
+
+    def _note(self, pattern: str, runner: Runner) -> None:
+        line = f"{pattern}: {runner.note}"
+        if runner.note and line not in self.reasons:
+            self.reasons.append(line)
+
+    def _move_to_engines(self, building: Building) -> None:
+        """Take over what has been opened since the last window."""
+        failed = building.failed  # Asked before: what was opened until then is taken.
+        for pattern, runner in building.take():
+            replaced, self._runners[pattern] = self._runners[pattern], runner
+            with suppress(InputError):  # The window goes to the engine, however the old graph ends.
+                replaced.close()
+            self._note(pattern, runner)
+        if building.taken == len(self._names):
+            self.backend, self.precision = building.backend.name, building.precision
+        if building.taken == len(self._names) or failed:
+            self._building = None
+
+
+class Started(NamedTuple):
+    """A classifier, and the backend and precision whose engines were missing, if a native TensorRT would be better."""
+
+    classifier: Classifier
+    unbuilt: tuple[Backend, str] | None
+
+
+def start_classifier(bundle: Bundle, wish: Wish, budget_bytes: float | None = None, threads: int = 1) -> Started:
+    """The classifier of the best candidate that starts.
+
+    Raises the one error of what was asked for by name, or of the CPU; InputError with every reason where no GPU starts
+    and one is required.
+    """
+    candidates = find_candidates(bundle, wish)
+    reasons, unbuilt = list(candidates.passed_over), None
+    for candidate in candidates.tried:
+        try:
+            backend = start_backend(candidate.backend, threads)
+            try:
+                why = [*reasons, candidate.why]
+                classifier = Classifier(bundle, backend, candidate.precision, budget_bytes, why)
+            except EngineMissing:
+                unbuilt = unbuilt or (backend, candidate.precision)
+                raise
+        except InputError as error:
+            if wish.backend != AUTO or candidate.backend == CPU_BACKEND:
+                raise
+            reasons.append(_named(candidate.backend, error))
+        else:
+            return Started(classifier, None if candidate.backend in NATIVE else unbuilt)
+    raise InputError(f"no backend starts on a GPU, and one is required ({'; '.join(reasons)}); run  rep-edge doctor")
+
+
+def open_graph(bundle: Bundle, backend: Backend, pattern: str, precision: str) -> Runner:
+    """A graph that has had its first run, in which it takes its memory.
+
+    Raises InputError where it cannot be opened or run, or gives something else than a logit for each label.
+    """
+    spec, labels = bundle.manifest.spec, bundle.manifest.labels
+    runner = backend.open(bundle, pattern, precision)
+    try:
+        live = [spec[name] for name in spec.names if name in spec.parse_pattern(pattern)]
+        logits = runner.run({m.name: np.full((1, *m.shape), m.placeholder, np.float32) for m in live})
+        if logits.shape != (1, len(labels)):
+            raise InputError(
+                f"{bundle.graph_file(pattern, precision)}: gives {list(logits.shape)} instead of one logit for each of "
+                f"the {len(labels)} labels; export the bundle again"
+            )
+    except BaseException:
+        with suppress(InputError):
+            runner.close()
+        raise
+    return runner
+
+
+def _named(backend: str, error: InputError) -> str:
+    """The error as a reason that names the backend once."""
+    text = str(error)
+    return text if text.startswith((f"{backend}:", f"{backend} ")) else f"{backend}: {text}"
 
 
 def _softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
@@ -153,6 +303,6 @@ def _softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.floa
     return np.asarray(raised / raised.sum())
 
 
-def _graph_bytes(bundle: Bundle, pattern: str) -> float:
+def _graph_bytes(bundle: Bundle, pattern: str, precision: str) -> float:
     """What an open graph takes at most: itself and all weights, of which it may use a part."""
-    return bundle.graph(pattern, PRECISION).file.size + bundle.manifest.weights[PRECISION].size
+    return bundle.graph(pattern, precision).file.size + bundle.manifest.weights[precision].size

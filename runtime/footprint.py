@@ -16,13 +16,13 @@ EMPTY = f"print(open({str(ROLLUP)!r}).read())"
 LOADED = f"""
 import sys
 from rep_edge.runtime.classifier import Classifier
-held = Classifier.load(sys.argv[1])
+held = Classifier.load(sys.argv[1], backend="onnxruntime-cpu", precision="fp32")
 print(open({str(ROLLUP)!r}).read())
 """
 
 
 def footprint_mb(bundle: Path) -> float | None:
-    """PSS in MB of a fresh interpreter with all graphs of a bundle opened and warm, above that of an empty one.
+    """PSS in MB of a fresh interpreter with all fp32 graphs opened and warm on the CPU, above that of an empty one.
 
     None where the system does not tell. The caller must hold none of the bundle's graphs itself, or it would share
     their pages. Raises InputError where the bundle cannot be opened.

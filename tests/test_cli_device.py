@@ -7,8 +7,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
@@ -16,6 +17,9 @@ from bundles import LABELS, make_bundle
 from recorded import counts, write_mseed
 
 from rep_edge.cli.app import main
+from rep_edge.runtime.bundle import open_bundle
+from rep_edge.runtime.classifier import Classifier, Prediction
+from rep_edge.runtime.manifest import ConfidenceRecord, EngineRecord, LabelSetRecord, LayerRecord, PrecisionRecord
 
 DATA = Path(os.environ.get("REP_EDGE_DATA", "/nonexistent"))
 
@@ -100,17 +104,102 @@ def test_json_lines_and_nothing_else_on_standard_output(bench: Bench) -> None:
     done = bench.run("stream", "--source", bench.sound, "--source", bench.ground, *drops)
     lines = [json.loads(line) for line in done.out.splitlines()]
     assert [line["end_s"] for line in lines] == [1 + 0.5 * i for i in range(39)]
-    assert set(lines[0]) == {"label", "probabilities", "pattern", "latency_s", "start_s", "end_s", "reasons"}
+    fields = {"label", "label_set", "probabilities", "pattern", "latency_s", "start_s", "end_s", "reasons"}
+    assert set(lines[0]) == fields
     assert lines[0]["pattern"] == "acoustic+seismic"
     lost = lines[12]
     assert (lost["label"], lost["pattern"], lost["probabilities"]) == (None, "", {})
     assert lost["reasons"] == dict.fromkeys(("acoustic", "seismic"), "no samples for 2.0 s")
 
 
+@pytest.mark.parametrize("command", ["classify", "stream"])
+def test_the_first_line_says_what_runs_the_graphs_and_why(bench: Bench, command: str) -> None:
+    speed = ("--speed", "max") if command == "stream" else ()
+    precision = ("--backend", "onnxruntime-cpu", "--precision", "fp32")
+    done = bench.run(command, "--source", bench.ground, *speed, *precision, "--json")
+    assert done.code == 0
+    assert done.err.splitlines()[0] == "onnxruntime-cpu, fp32: fp32 was asked for"
+    bench.patch.setattr("rep_edge.runtime.choosing.missing_driver", lambda: "no NVIDIA driver (none)")
+    done = bench.run(command, "--source", bench.ground, *speed)
+    assert done.err.splitlines()[0] == ("onnxruntime-cpu, fp32: no NVIDIA driver (none); the bundle has no int8 graphs")
+
+
+def test_a_required_gpu_that_is_not_there_is_one_line(bench: Bench) -> None:
+    bench.patch.setattr("rep_edge.runtime.choosing.missing_driver", lambda: "no NVIDIA driver (none)")
+    done = bench.run("classify", "--source", bench.ground, "--require-gpu")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == (
+        "error: no backend starts on a GPU, and one is required (no NVIDIA driver (none)); run  rep-edge doctor\n"
+    )
+
+
+def test_what_changes_on_the_way_is_told_between_windows(bench: Bench) -> None:
+    def telling(self: Classifier, windows: Any, start_s: float = 0.0) -> Prediction:
+        if start_s == 2.0:
+            self.reasons.append("engines are built")
+        return asked(self, windows, start_s)
+
+    asked = Classifier.__call__
+    bench.patch.setattr(Classifier, "__call__", telling)
+    done = bench.run("classify", "--source", bench.ground, "--json")
+    assert done.err.splitlines().count("engines are built") == 1
+
+
+def test_inspect_shows_what_calibration_and_compilation_found(bench: Bench) -> None:
+    bundle = open_bundle(bench.bundle)
+    kept = tuple(LayerRecord(name=f"/head[{i}]", operator="Gemm", reason="int8 changes 3 labels") for i in range(5))
+    precision = PrecisionRecord(
+        pattern="acoustic",
+        precision="int8",
+        method="entropy",
+        accuracy=0.874,
+        accuracy_fp32=0.881,
+        agreement=0.973,
+        windows=400,
+        budget=0.01,
+        converted=37,
+        kept=kept,
+    )
+    confidence = ConfidenceRecord(windows=300, ece_before=0.112, ece_after=0.021, accuracy=0.86, confidence=0.87)
+    engine = EngineRecord(
+        pattern="acoustic",
+        precision="fp32",
+        file=bundle.graph("acoustic", "fp32").file,
+        graph_sha256="",
+        backend="tensorrt-rtx",
+        backend_version="1.7.1.116",
+        compute_capability="sm89",
+        batch=(1, 2, 8),
+    )
+    sets = LabelSetRecord(
+        coverage=0.9, thresholds={"acoustic": 0.123}, covered={"acoustic": 0.914}, size={"acoustic": 1.71}
+    )
+    manifest = msgspec.structs.replace(
+        bundle.manifest,
+        precisions=(precision,),
+        confidence={"acoustic": confidence},
+        label_sets=sets,
+        engines=(engine,),
+    )
+    (bench.bundle / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    bench.patch.setenv("COLUMNS", "200")
+    done = bench.run("inspect")
+    assert (done.code, done.err) == (0, "")
+    for words in (
+        *("87.4 %", "88.1 %", "97.3 %", "entropy", "37, 5 kept in fp32"),
+        "kept in fp32, acoustic in int8: /head[0] (Gemm): int8 changes 3 labels; /head[1]",
+        "and 2 more (--json)",
+        *("11.2 %", "2.1 %", "90.0 %", "0.123", "91.4 %", "1.71"),
+        *("tensorrt-rtx 1.7.1.116", "sm89", "1 to 8, usually 2"),
+    ):
+        assert words in done.out.replace("\n", " "), words
+
+
 def test_a_sensor_without_a_source_is_missing_from_the_start(bench: Bench) -> None:
     done = bench.run("stream", "--source", bench.ground, "--speed", "max")
     assert done.code == 0
-    assert done.err.startswith("acoustic: no source given, missing from the start\nseismic: 20.0 s")
+    assert done.err.splitlines()[1].startswith("acoustic: no source given, missing from the start")
+    assert done.err.splitlines()[2].startswith("seismic: 20.0 s")
     assert "lost" not in done.err
     assert all(line.split()[4] == "seismic" for line in done.out.splitlines()[1:])
 
@@ -123,6 +212,10 @@ def test_a_sensor_without_a_source_is_missing_from_the_start(bench: Bench) -> No
         (("--source", "radar=a.wav"), "radar is no modality"),
         (("--source", "acoustic=udp://host"), "udp:// is not known"),
         (("--drop", "acoustic@9"), "--drop acoustic@9: must be NAME@FROM-TO"),
+        (("--backend", "cuda"), "backend 'cuda': is none; choose auto or one of tensorrt-rtx, tensorrt, "),
+        (("--precision", "int4"), "precision 'int4': is none; choose auto or one of fp32, fp16, int8"),
+        (("--precision", "int8"), "has no int8 graphs, only fp32; add them with  rep-edge calibrate"),
+        (("--backend", "onnxruntime-cpu", "--require-gpu"), "onnxruntime-cpu: is no GPU, and one is required"),
     ],
 )
 def test_a_mistake_is_one_line(bench: Bench, arguments: tuple[str, ...], words: str) -> None:
@@ -168,6 +261,9 @@ HEAVY = "torch onnx scipy obspy matplotlib timm"
 IN_ONE = f"""
 import sys
 from rep_edge.cli.app import main
+from rep_edge.runtime.bundle import open_bundle
+from rep_edge.runtime.classifier import Classifier, Prediction
+from rep_edge.runtime.manifest import ConfidenceRecord, EngineRecord, LabelSetRecord, LayerRecord, PrecisionRecord
 try:
     main()
 finally:

@@ -38,7 +38,6 @@ EXTRAS = {
     "tensorrt": ("tensorrt", "tensorrt"),
     "tensorrt_rtx": ("rtx", "tensorrt-rtx"),
     "cuda": ("rtx", "cuda-bindings"),
-    "tritonclient": ("triton", "tritonclient"),
 }
 """Import name -> (extra that brings it, name to install it by)."""
 

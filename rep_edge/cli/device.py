@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rep_edge.runtime.bundle import Bundle
+    from rep_edge.runtime.choosing import Wish
     from rep_edge.runtime.classifier import Classifier, Prediction
 
 BundlePath = Annotated[Path, typer.Argument(help="Folder that export wrote.")]
@@ -20,6 +20,11 @@ Sources = Annotated[
     list[str] | None,
     typer.Option("--source", help="NAME=PATH: a sensor of the bundle and its WAV, FLAC or miniSEED file. Repeatable."),
 ]
+Backend = Annotated[
+    str, typer.Option("--backend", help="What runs the graphs; auto takes the best that starts (rep-edge doctor).")
+]
+Precision = Annotated[str, typer.Option("--precision", help="fp32, fp16 or int8; auto takes what suits the backend.")]
+RequireGpu = Annotated[bool, typer.Option("--require-gpu", help="Fail rather than run on the CPU.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON lines on standard output and nothing else there.")]
 
 
@@ -41,18 +46,28 @@ def inspect(bundle: BundlePath, json: Json = False) -> None:
     """Verify a bundle and print what it holds, how exact it is and where it comes from."""
     import msgspec
 
+    from rep_edge.cli.inspecting import print_bundle
     from rep_edge.runtime.bundle import open_bundle
 
     opened = open_bundle(bundle)
     if json:
         print(msgspec.json.encode(opened.manifest).decode())
         return
-    _print_bundle(opened)
+    print_bundle(opened)
 
 
-def classify(bundle: BundlePath, source: Sources = None, json: Json = False) -> None:
+def classify(
+    bundle: BundlePath,
+    source: Sources = None,
+    backend: Backend = "auto",
+    precision: Precision = "auto",
+    require_gpu: RequireGpu = False,
+    json: Json = False,
+) -> None:
     """Classify recordings window by window, as fast as possible, and sum up."""
-    _run(bundle, source, None, Speed.max, json)
+    from rep_edge.runtime.choosing import Wish
+
+    _run(bundle, Wish(backend, precision, require_gpu), source, None, Speed.max, json)
 
 
 def stream(
@@ -64,22 +79,29 @@ def stream(
     speed: Annotated[
         Speed, typer.Option("--speed", help="As fast as it was recorded, or as fast as possible.")
     ] = Speed.real,
+    backend: Backend = "auto",
+    precision: Precision = "auto",
+    require_gpu: RequireGpu = False,
     json: Json = False,
 ) -> None:
     """Play recordings as a live stream that may lose its sensors; one line a window."""
-    _run(bundle, source, drop, speed, json)
+    from rep_edge.runtime.choosing import Wish
+
+    _run(bundle, Wish(backend, precision, require_gpu), source, drop, speed, json)
 
 
-def _run(path: Path, source: list[str] | None, drop: str | None, speed: Speed, json: bool) -> None:
+def _run(path: Path, wish: Wish, source: list[str] | None, drop: str | None, speed: Speed, json: bool) -> None:
     from rep_edge.runtime.classifier import Classifier
     from rep_edge.runtime.replay import Replay, parse_drops
     from rep_edge.runtime.sources.address import open_sources
     from rep_edge.runtime.streaming import StreamingClassifier
 
-    classifier = Classifier.load(path)
+    classifier = Classifier.load(path, **wish._asdict())
     drops = parse_drops(drop, classifier.spec)
     recordings = open_sources(source or [], classifier.spec)
     replay = Replay(recordings, classifier.spec)
+    told = len(classifier.reasons)
+    _tell(f"{classifier.backend}, {classifier.precision}: {'; '.join(classifier.reasons)}")
     for name in classifier.spec.names:
         if name in recordings:
             _tell(f"{name}: {recordings[name].length_s:.1f} s, {recordings[name].note}")
@@ -91,9 +113,13 @@ def _run(path: Path, source: list[str] | None, drop: str | None, speed: Speed, j
     counted: Counter[tuple[str, str | None]] = Counter()
     for prediction in replay.play(StreamingClassifier(classifier), drops, real_time=speed is Speed.real):
         lost = _tell_changes(lost, prediction)
+        for line in classifier.reasons[told:]:
+            _tell(line)
+            told += 1
         _show(prediction, json, _width(classifier))
         counted[prediction.pattern, prediction.label] += 1
     _sum_up(counted)
+    classifier.close()
 
 
 def _width(classifier: Classifier) -> int:
@@ -142,31 +168,3 @@ def _sum_up(counted: Counter[tuple[str, str | None]]) -> None:
 
 def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def _print_bundle(bundle: Bundle) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console, manifest = Console(), bundle.manifest
-    console.print(f"{bundle.path}: verified, schema version {manifest.schema_version}", highlight=False)
-    sensors = Table(title="Sensors", title_justify="left")
-    for column in ("name", "rate", "window", "channels", "unit"):
-        sensors.add_column(column)
-    for m in manifest.modalities:
-        sensors.add_row(m.name, f"{m.rate_hz:g} Hz", f"{m.window_s:g} s", str(m.channels), m.unit)
-    console.print(sensors)
-    console.print(f"classes: {', '.join(manifest.labels)}; a window every {manifest.hop_s:g} s", highlight=False)
-    graphs = Table(title="Graphs", title_justify="left")
-    for column in ("live sensors", "precision", "KB", "largest difference to the trained model", "on windows"):
-        graphs.add_column(column)
-    for g in manifest.graphs:
-        difference = f"{g.parity.max_abs_error:.1e} (limit {g.parity.tolerance:.0e})"
-        graphs.add_row(g.pattern, g.precision, f"{g.file.size / 1e3:.0f}", difference, str(g.parity.windows))
-    console.print(graphs)
-    for precision, weights in manifest.weights.items():
-        console.print(f"weights {precision}: {weights.size / 1e6:.1f} MB, shared by its graphs", highlight=False)
-    p = manifest.provenance
-    console.print(f"memory: {p.memory}; data: {p.dataset}; seed {p.seed}; made {p.created}", highlight=False)
-    versions = ", ".join(f"{name} {version}" for name, version in p.versions.items())
-    console.print(f"source: {p.git_revision or 'no git revision'}; {versions}", highlight=False)

@@ -12,10 +12,15 @@ from rep_edge.runtime.bundle import Bundle
 
 
 class Runner(Protocol):
-    """An opened graph."""
+    """An opened graph. note: what is to be said of how it runs, "" for nothing."""
+
+    note: str
 
     def run(self, windows: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Live windows, each [B, channels, samples], to logits [B, classes]."""
+        """Live windows, each [B, channels, samples], to logits [B, classes]. Raises InputError where that fails."""
+
+    def close(self) -> None:
+        """Give back all that it holds. It cannot be run after that; closing it again does nothing."""
 
 
 class Backend(Protocol):

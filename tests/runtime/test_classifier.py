@@ -10,13 +10,32 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
-from bundles import ACOUSTIC, LABELS, PAIR, SEISMIC, TRIPLE, expected_logits, make_bundle, random_windows, record
+from agreement import BOUND, require_agreement
+from bundles import (
+    ACOUSTIC,
+    LABELS,
+    PAIR,
+    SEISMIC,
+    TRIPLE,
+    WEIGHTS,
+    expected_logits,
+    make_bundle,
+    random_windows,
+    record,
+)
 from numpy.typing import NDArray
+from precisions import make_bundle_in
 
 from rep_edge.errors import InputError, MissingExtraError
+from rep_edge.runtime.amendment import amend
+from rep_edge.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from rep_edge.runtime.backends.sessions import OnnxRuntimeRunner
+from rep_edge.runtime.bundle import Bundle, file_record, open_bundle
 from rep_edge.runtime.classifier import Classifier, Prediction
+from rep_edge.runtime.manifest import LabelSetRecord
 from rep_edge.signals import WindowSpec
 
 WHOLE = ACOUSTIC.shape
@@ -156,6 +175,99 @@ def test_threads_must_be_some(tmp_path: Path, threads: int) -> None:
         Classifier.load(make_bundle(tmp_path / "bundle"), threads=threads)
 
 
+def with_label_sets(path: Path, **thresholds: float) -> Path:
+    """The bundle with label sets: pattern -> lowest probability of a label in a set."""
+    bundle = open_bundle(path)
+    there = dict.fromkeys(thresholds, 1.0)
+    sets = LabelSetRecord(coverage=0.9, thresholds=thresholds, covered=there, size=there)
+    amend(bundle, {}, msgspec.structs.replace(bundle.manifest, label_sets=sets))
+    return path
+
+
+def test_without_label_sets_there_is_none(classifier: Classifier) -> None:
+    assert classifier(random_windows()).label_set is None
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.05, 0.2, 0.4, 0.99, 1.0])
+def test_a_label_set_holds_what_reaches_the_threshold_and_always_the_label(tmp_path: Path, threshold: float) -> None:
+    path = with_label_sets(make_bundle(tmp_path / "bundle", temperatures={"seismic": 2.5}), seismic=threshold)
+    classifier = Classifier.load(path)
+    sizes = set()
+    for seed in range(20):
+        windows = random_windows(seed=seed)
+        prediction = classifier({"seismic": windows["seismic"]})
+        found, said = prediction.label_set, prediction.probabilities
+        assert found is not None
+        assert found[0] == prediction.label
+        assert set(found) == {label for label in LABELS if said[label] >= threshold} | {prediction.label}
+        assert list(found) == sorted(found, key=lambda label: -said[label])
+        sizes.add(len(found))
+        assert classifier(windows).label_set is None, "the pattern has no threshold"
+    assert sizes == {0.0: {3}, 0.99: {1}, 1.0: {1}}.get(threshold, sizes)
+
+
+def test_the_threshold_is_for_probabilities_at_the_fitted_temperature(tmp_path: Path) -> None:
+    windows = {"seismic": random_windows()["seismic"]}
+    cold = Classifier.load(make_bundle(tmp_path / "cold", temperatures={"seismic": 0.02}))
+    assert max(cold(windows).probabilities.values()) > 0.9
+    warm = Classifier.load(with_label_sets(make_bundle(tmp_path / "w", temperatures={"seismic": 50.0}), seismic=0.3))
+    assert len(warm(windows).label_set or ()) == 3
+
+
+def test_the_precision_that_was_asked_for_is_the_one_that_runs(tmp_path: Path) -> None:
+    path = make_bundle_in(tmp_path / "bundle", "fp16", "int8")
+    reference = Classifier.load(path, backend="onnxruntime-cpu", precision="fp32")
+    for precision in ("fp16", "int8"):
+        for graph in open_bundle(path).manifest.graphs:
+            assert (path / graph.file.path).exists()
+        made = Classifier.load(path, backend="onnxruntime-cpu", precision=precision)
+        assert (made.backend, made.precision) == ("onnxruntime-cpu", precision)
+        assert made.reasons == [f"{precision} was asked for"]
+        windows = [{name: random_windows(seed=s)[name] for name in p} for s in range(3) for p in PAIR.patterns()]
+        require_agreement([made(w) for w in windows], [reference(w) for w in windows], BOUND[precision])
+
+
+def test_a_memory_budget_counts_the_graphs_of_its_precision(tmp_path: Path) -> None:
+    path = make_bundle_in(tmp_path / "bundle", "int8")
+    bundle = open_bundle(path)
+    larger = (path / WEIGHTS).read_bytes() * 3
+    weights = bundle.manifest.weights | {"int8": file_record("graphs/weights.int8.big.bin", larger)}
+    amend(bundle, {weights["int8"].path: larger}, msgspec.structs.replace(bundle.manifest, weights=weights))
+    budget = 3.5 * len(larger) / 3 / 1e6
+    assert len(Classifier.load(path, precision="fp32", memory_mb=budget).opened) == 3
+    assert len(Classifier.load(path, precision="int8", memory_mb=budget).opened) == 1
+
+
+def test_the_graph_that_makes_room_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+    monkeypatch.setattr(OnnxRuntimeRunner, "close", lambda runner: closed.append(runner))
+    bundle = make_bundle(tmp_path / "bundle")
+    classifier = Classifier.load(bundle, memory_mb=1e-9)
+    assert (classifier.opened, len(closed)) == (("acoustic+seismic",), 2)
+    classifier.close()
+    assert (classifier.opened, len(closed)) == ((), 3)
+
+
+def test_a_classifier_that_cannot_be_opened_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, closed = [], []
+    monkeypatch.setattr(OnnxRuntimeRunner, "close", lambda runner: closed.append(runner))
+    opened = OnnxRuntimeBackend.open
+
+    def open_but_one(self: OnnxRuntimeBackend, bundle: Bundle, pattern: str, precision: str) -> OnnxRuntimeRunner:
+        if pattern == "acoustic+seismic":
+            raise InputError("acoustic+seismic: cannot be opened")
+        made.append(opened(self, bundle, pattern, precision))
+        return made[-1]
+
+    monkeypatch.setattr(OnnxRuntimeBackend, "open", open_but_one)
+    with pytest.raises(InputError, match=r"acoustic\+seismic: cannot be opened"):
+        Classifier.load(make_bundle(tmp_path / "bundle"))
+    assert len(made) == 2
+    assert set(closed) == set(made)
+
+
 def test_labels_that_do_not_fit_the_graphs(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="instead of one logit for each of the 2 labels"):
         Classifier.load(make_bundle(tmp_path / "bundle", labels=2))
@@ -179,7 +291,7 @@ def test_without_onnx_runtime_the_extra_is_named(tmp_path: Path, monkeypatch: py
 
 
 def test_two_builds_of_onnx_runtime_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rep_edge.runtime.backends.onnxruntime.version", lambda name: "1.30")
+    monkeypatch.setattr("rep_edge.runtime.backends.sessions.version", lambda name: "1.30")
     with pytest.raises(InputError, match=r"onnxruntime 1.30 and onnxruntime-gpu 1.30 are installed side by side"):
         Classifier.load(make_bundle(tmp_path / "bundle"))
     assert metadata.version("onnxruntime")

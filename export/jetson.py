@@ -1,0 +1,161 @@
+"""A folder to copy to a Jetson: the bundle, rep-edge itself, and one command that makes them run there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from rep_edge.errors import InputError
+from rep_edge.export.wheel import make_wheel
+from rep_edge.files import new_folder, require_new, write_file
+from rep_edge.runtime.bundle import MANIFEST, Bundle, listed_files, open_bundle
+
+BUNDLE = "bundle"
+REQUIREMENTS = "requirements.txt"
+INSTALL = "install.sh"
+README = "README.txt"
+
+
+class JetPack(NamedTuple):
+    """What NVIDIA's system for Jetson brings. pins: package to version, all with wheels for aarch64 and that Python."""
+
+    system: str
+    python: str
+    cuda: str
+    tensorrt: str
+    pins: dict[str, str]
+
+
+PINS = {
+    "annotated-types": "0.8.0",
+    "cffi": "2.1.1",
+    "flatbuffers": "25.12.19",
+    "markdown-it-py": "4.3.0",
+    "mdurl": "0.1.2",
+    "msgspec": "0.22.0",
+    "orjson": "3.13.0",
+    "packaging": "26.3",
+    "protobuf": "7.36.2",
+    "pydantic": "2.14.4",
+    "pydantic-core": "2.50.5",
+    "pygments": "2.21.0",
+    "pymseed": "1.0.1",
+    "rich": "15.0.0",
+    "shellingham": "1.5.4",
+    "soundfile": "0.14.0",
+    "soxr": "1.1.0",
+    "typing-extensions": "4.16.0",
+    "typing-inspection": "0.4.5",
+}
+"""For either Python: rep-edge's own needs, readers of recordings, and what those need."""
+PYTHON_310 = {
+    "annotated-doc": "0.0.6",
+    "coloredlogs": "15.0.1",
+    "humanfriendly": "10.0",
+    "mpmath": "1.3.0",
+    "numpy": "2.2.6",
+    "onnxruntime": "1.23.2",
+    "pycparser": "3.11",
+    "sympy": "1.14.0",
+    "typer": "0.29.1",
+}
+PYTHON_312 = {
+    "annotated-doc": "0.0.7",
+    "numpy": "2.4.6",
+    "onnxruntime": "1.32.0",
+    "pycparser": "3.12",
+    "typer": "0.29.2",
+}
+# cuda-bindings must not be of a newer CUDA major than the driver. 12.8.0 is the oldest with wheels for aarch64.
+JETPACKS = {
+    6: JetPack("Ubuntu 22.04", "3.10", "12.6", "10.3", {**PINS, **PYTHON_310, "cuda-bindings": "12.8.0"}),
+    7: JetPack(
+        "Ubuntu 24.04",
+        "3.12",
+        "13.0",
+        "10.13",
+        {**PINS, **PYTHON_312, "cuda-bindings": "13.0.3", "cuda-pathfinder": "1.9.0"},
+    ),
+}
+
+
+def write_jetson(bundle: Bundle, version: int, out: Path) -> None:
+    """Write the new folder `out` for JetPack `version`; it appears whole or not at all.
+
+    Engines of the bundle stay behind: they are for other GPUs. Raises InputError for an unknown JetPack, and where
+    `out` is there already or cannot be written.
+    """
+    if version not in JETPACKS:
+        raise InputError(f"JetPack {version}: is not known; choose {' or '.join(map(str, JETPACKS))}")
+    require_new(out)
+    jetpack = JETPACKS[version]
+    wheel, content = make_wheel()
+    with new_folder(out) as folder:
+        _copy(bundle, folder / BUNDLE)
+        write_file(folder / wheel, content)
+        pins = "".join(f"{name}=={pin}\n" for name, pin in sorted(jetpack.pins.items()))
+        write_file(folder / REQUIREMENTS, pins.encode())
+        write_file(folder / INSTALL, _install(version, jetpack, wheel).encode())
+        (folder / INSTALL).chmod(0o755)
+        write_file(folder / README, _readme(version, jetpack).encode())
+
+
+def _copy(bundle: Bundle, folder: Path) -> None:
+    """The bundle without its engines, verified where it now lies."""
+    manifest = msgspec.structs.replace(bundle.manifest, engines=())
+    try:
+        for record in listed_files(manifest):
+            (folder / record.path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle.path / record.path, folder / record.path)
+    except OSError as error:
+        raise InputError(
+            f"{folder.parent}: cannot be written ({error.strerror}); free space or choose another folder"
+        ) from error
+    write_file(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+    open_bundle(folder)
+
+
+def _install(version: int, jetpack: JetPack, wheel: str) -> str:
+    python = f"({', '.join(jetpack.python.split('.'))})"
+    return f"""#!/bin/sh
+# Installs rep-edge beside the TensorRT of JetPack {version}, compiles the bundle for this GPU and checks it.
+set -eu
+cd "$(dirname "$0")"
+fail() {{
+    echo "error: $1" >&2
+    exit 1
+}}
+[ "$(uname -m)" = aarch64 ] || fail "this machine is no Jetson (not aarch64): copy the folder to one"
+python3 -c 'import sys; sys.exit(sys.version_info[:2] != {python})' ||
+    fail "python3 is not {jetpack.python}: this folder is for JetPack {version}; write one for the JetPack that is here"
+python3 -c 'import tensorrt' ||
+    fail "JetPack's TensorRT has no Python package here: run  sudo apt install python3-libnvinfer"
+# JetPack's TensorRT lies among the system's packages: the environment has to see them.
+python3 -m venv --system-site-packages venv ||
+    fail "python3 makes no virtual environment: run  sudo apt install python3-venv"
+venv/bin/python -m pip install --requirement {REQUIREMENTS}
+venv/bin/python -m pip install --no-deps --force-reinstall ./{wheel}
+venv/bin/rep-edge compile {BUNDLE} --backend tensorrt
+venv/bin/rep-edge doctor {BUNDLE}
+"""
+
+
+def _readme(version: int, jetpack: JetPack) -> str:
+    return f"""rep-edge for JetPack {version}: {jetpack.system}, Python {jetpack.python}, CUDA {jetpack.cuda} or later,
+TensorRT {jetpack.tensorrt} or a later 10.
+
+Copy this folder to the Jetson and run there, once:
+
+    sh {INSTALL}
+
+It makes the environment venv, installs the versions of {REQUIREMENTS} from the package index (the Jetson needs the
+network for that) and rep-edge from the wheel, builds an engine of every graph in {BUNDLE} for the GPU, and checks all.
+TensorRT and CUDA are JetPack's own. Then:
+
+    venv/bin/rep-edge stream {BUNDLE} --source NAME=FILE
+
+After an update of JetPack run  sh {INSTALL}  again: engines fit one version of TensorRT and one GPU.
+"""

@@ -1,0 +1,162 @@
+"""What a bundle holds, printed for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rep_edge.runtime.bundle import Bundle
+    from rep_edge.runtime.manifest import LabelSetRecord, LayerRecord, Manifest
+
+REASONS = 3
+"""Layers that stayed in fp32 are listed by name up to so many for one graph."""
+
+
+def print_bundle(bundle: Bundle) -> None:
+    """Sensors, classes, graphs, what each precision costs, how honest the probabilities are, engines, provenance."""
+    console, manifest = Console(), bundle.manifest
+    _say(console, f"{bundle.path}: verified, schema version {manifest.schema_version}")
+    _print_sensors(console, manifest)
+    _say(console, f"classes: {', '.join(manifest.labels)}; a window every {manifest.hop_s:g} s")
+    _print_graphs(console, manifest)
+    for precision, weights in manifest.weights.items():
+        _say(console, f"weights {precision}: {weights.size / 1e6:.1f} MB, shared by its graphs")
+    if manifest.precisions:
+        _print_precisions(console, manifest)
+    if manifest.confidence:
+        _print_confidence(console, manifest)
+    if manifest.label_sets is not None:
+        _print_label_sets(console, manifest.label_sets)
+    if manifest.engines:
+        _print_engines(console, manifest)
+    _print_provenance(console, manifest)
+
+
+def _print_sensors(console: Console, manifest: Manifest) -> None:
+    rows = [(m.name, f"{m.rate_hz:g} Hz", f"{m.window_s:g} s", str(m.channels), m.unit) for m in manifest.modalities]
+    _print_table(console, "Sensors", ("name", "rate", "window", "channels", "unit"), rows)
+
+
+def _print_graphs(console: Console, manifest: Manifest) -> None:
+    """fp32 was compared with the trained model, the other precisions with fp32."""
+    columns = ("live sensors", "precision", "KB", "largest difference to what it was made of", "on windows")
+    rows = [
+        (
+            g.pattern,
+            g.precision,
+            f"{g.file.size / 1e3:.0f}",
+            f"{g.parity.max_abs_error:.1e} (limit {g.parity.tolerance:.0e})",
+            str(g.parity.windows),
+        )
+        for g in manifest.graphs
+    ]
+    _print_table(console, "Graphs", columns, rows)
+
+
+def _print_precisions(console: Console, manifest: Manifest) -> None:
+    columns = ("live sensors", "precision", "accuracy", "in fp32", "allowed loss", "same label", "ranges", "layers")
+    rows = [
+        (
+            p.pattern,
+            p.precision,
+            _percent(p.accuracy),
+            _percent(p.accuracy_fp32),
+            _percent(p.budget),
+            _percent(p.agreement),
+            p.method or "-",
+            f"{p.converted}, {len(p.kept)} kept in fp32",
+        )
+        for p in manifest.precisions
+    ]
+    _print_table(console, "Precision, on validation windows", columns, rows)
+    for p in manifest.precisions:
+        if p.kept:
+            _say(console, f"kept in fp32, {p.pattern} in {p.precision}: {_layers(p.kept)}")
+
+
+def _layers(kept: tuple[LayerRecord, ...]) -> str:
+    named = "; ".join(f"{layer.name} ({layer.operator}): {layer.reason}" for layer in kept[:REASONS])
+    return named if len(kept) <= REASONS else f"{named}; and {len(kept) - REASONS} more (--json)"
+
+
+def _print_confidence(console: Console, manifest: Manifest) -> None:
+    columns = (
+        "live sensors",
+        "temperature",
+        "error before",
+        "error after",
+        "accuracy",
+        "mean confidence",
+        "on windows",
+    )
+    rows = [
+        (
+            pattern,
+            f"{manifest.temperatures.get(pattern, 1.0):.3f}",
+            _percent(c.ece_before),
+            _percent(c.ece_after),
+            _percent(c.accuracy),
+            _percent(c.confidence),
+            str(c.windows),
+        )
+        for pattern, c in manifest.confidence.items()
+    ]
+    _print_table(console, "Expected calibration error of the probabilities", columns, rows)
+
+
+def _print_label_sets(console: Console, sets: LabelSetRecord) -> None:
+    columns = ("live sensors", "lowest probability", "true class in the set", "mean labels in a set")
+    rows = [
+        (pattern, f"{threshold:.3f}", _percent(sets.covered[pattern]), f"{sets.size[pattern]:.2f}")
+        for pattern, threshold in sets.thresholds.items()
+    ]
+    _print_table(console, f"Label sets, to hold the true class in {_percent(sets.coverage)}", columns, rows)
+
+
+def _print_engines(console: Console, manifest: Manifest) -> None:
+    columns = ("live sensors", "precision", "for", "built by", "batch", "KB")
+    rows = [
+        (
+            e.pattern,
+            e.precision,
+            e.compute_capability,
+            f"{e.backend} {e.backend_version}",
+            f"{e.batch[0]} to {e.batch[2]}, usually {e.batch[1]}",
+            f"{e.file.size / 1e3:.0f}",
+        )
+        for e in manifest.engines
+    ]
+    _print_table(console, "Engines", columns, rows)
+
+
+def _print_provenance(console: Console, manifest: Manifest) -> None:
+    p = manifest.provenance
+    _say(console, f"memory: {p.memory}; data: {p.dataset}; seed {p.seed}; made {p.created}")
+    if p.calibration is not None:
+        windows = ", ".join(f"{count} of {pattern}" for pattern, count in p.calibration.windows.items())
+        _say(console, f"calibrated on: {p.calibration.dataset}; {windows or 'no'} windows; seed {p.calibration.seed}")
+    versions = ", ".join(f"{name} {version}" for name, version in p.versions.items())
+    _say(console, f"source: {p.git_revision or 'no git revision'}; {versions}")
+
+
+def _print_table(console: Console, title: str, columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _say(console: Console, line: str) -> None:
+    # Names of layers hold brackets, which are no markup here.
+    console.print(line, highlight=False, markup=False)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

@@ -1,0 +1,39 @@
+"""The processor, and whether it multiplies int8 faster than float32."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+CPUINFO = Path("/proc/cpuinfo")
+INT8 = {
+    "avx512_vnni": "AVX-512 VNNI",
+    "avx_vnni": "AVX VNNI",
+    "i8mm": "int8 matrix products",
+    "asimddp": "int8 dot products",
+}
+"""Flag of the processor -> what it is called."""
+
+
+def fast_int8() -> str | None:
+    """The instructions for int8 products that this processor has, None for none or where the system does not tell."""
+    flags = set((_told("flags") or _told("Features") or "").split())
+    return next((name for flag, name in INT8.items() if flag in flags), None)
+
+
+def processor_name() -> str:
+    """What the processor is called where the system tells it, otherwise its architecture."""
+    return _told("model name") or _told("Model") or platform.processor() or platform.machine()
+
+
+def _told(wanted: str) -> str | None:
+    """The first value of a key in the system's file."""
+    try:
+        lines = CPUINFO.read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() == wanted:
+            return value.strip()
+    return None
