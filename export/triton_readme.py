@@ -80,8 +80,8 @@ def _engine_note(parameters: Mapping[str, str]) -> str:
             f"\nThe engines run on {gpus} GPUs and with TensorRT {version} alone: choose the container that has it.\n"
         )
     return (
-        f"\nThe engines run on {gpus} GPUs and with TensorRT {version.removesuffix('+')} or a later one of the same major\n"
-        "version, if the server is started with --backend-config=tensorrt,version-compatible=true.\n"
+        f"\nThe engines run on {gpus} GPUs and with TensorRT {version.removesuffix(chr(43))} or a later one of its\n"
+        "major version, if the server is started with --backend-config=tensorrt,version-compatible=true.\n"
     )
 
 
