@@ -28,9 +28,9 @@ from rep_edge.config import AdapterConfig, Config, TrainConfig, read_config
 from rep_edge.data.batches import WindowBatches
 from rep_edge.data.splits import Splits, open_splits
 from rep_edge.evaluation import Row, evaluate
+from rep_edge.export.machine import describe_machine
 from rep_edge.files import write_file
 from rep_edge.frontend import SegmentSpectrum
-from rep_edge.machine import describe_machine
 from rep_edge.model import RepModel, build_model
 from rep_edge.plots import draw_curves
 from rep_edge.report import mean_accuracy, print_report, unique

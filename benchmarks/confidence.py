@@ -18,6 +18,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from rep_edge.runtime.softmax import softmax
+
 # Before any library starts its threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -33,7 +35,6 @@ from rep_edge.calibration.confidence import (
     ece_floor,
     expected_calibration_error,
     fit_temperature,
-    softmax,
 )
 from rep_edge.calibration.conformal import label_set_record
 from rep_edge.calibration.reliability import draw_reliability
@@ -44,8 +45,8 @@ from rep_edge.data.opening import open_dataset
 from rep_edge.data.splits import open_splits
 from rep_edge.data.windows import WindowDataset
 from rep_edge.errors import InputError
+from rep_edge.export.machine import describe_machine
 from rep_edge.files import write_file
-from rep_edge.machine import describe_machine
 from rep_edge.model import RepModel
 
 METHODS = ("REP-learned", "plain-backbone")

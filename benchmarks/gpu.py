@@ -28,13 +28,14 @@ from numpy.typing import NDArray
 
 from rep_edge.checkpoint import load_pretrained
 from rep_edge.errors import InputError
+from rep_edge.export.machine import describe_machine
 from rep_edge.files import require_writable, write_file
-from rep_edge.machine import describe_machine
 from rep_edge.model import RepModel
 from rep_edge.provenance import package_versions
 from rep_edge.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from rep_edge.runtime.bundle import Bundle, open_bundle
 from rep_edge.runtime.engines.gpu import Gpu, find_gpu
+from rep_edge.runtime.softmax import softmax
 from rep_edge.runtime.timing import interleave
 from rep_edge.signals import WindowSpec
 
@@ -149,9 +150,7 @@ def _probabilities(run: Run, windows: Windows, pattern: str) -> NDArray[np.float
     live = {name: windows[name] for name in pattern.split("+")}
     count = len(next(iter(live.values())))
     rows = [run({name: values[i : i + 1] for name, values in live.items()})[0] for i in range(count)]
-    logits = np.stack(rows).astype(np.float64)
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+    return softmax(np.stack(rows))
 
 
 def parity_windows(subject: Subject, count: int, tell: Tell) -> tuple[Windows, str]:

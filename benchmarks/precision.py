@@ -33,8 +33,8 @@ from rep_edge.calibration.windows import WindowSource, gather
 from rep_edge.checkpoint import load_pretrained
 from rep_edge.data.splits import open_splits
 from rep_edge.export.exporting import Source, export_bundle
+from rep_edge.export.machine import describe_machine
 from rep_edge.files import write_file
-from rep_edge.machine import describe_machine
 from rep_edge.provenance import package_versions
 from rep_edge.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from rep_edge.runtime.bundle import Bundle, open_bundle

@@ -28,8 +28,8 @@ from rep_edge.checkpoint import load_pretrained
 from rep_edge.config import Config, read_config
 from rep_edge.data.batches import WindowBatches
 from rep_edge.encoders.base import Encoder
+from rep_edge.export.machine import describe_machine
 from rep_edge.files import write_file
-from rep_edge.machine import describe_machine
 
 FEATURE, EVERY, CACHE = "feature", "all blocks and the feature", "feature and the cache's levels"
 STRENGTHS = (1e-3, 1e-2)

@@ -25,8 +25,8 @@ from rep_edge.config import Config, read_config
 from rep_edge.export.bench import BenchResult, run_bench
 from rep_edge.export.bench_report import print_bench
 from rep_edge.export.exporting import Source, export_bundle
+from rep_edge.export.machine import describe_machine
 from rep_edge.files import write_file
-from rep_edge.machine import describe_machine
 from rep_edge.model import RepModel, build_model
 
 CONFIG = Path("configs/full.yaml")

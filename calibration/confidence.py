@@ -11,6 +11,7 @@ from scipy.optimize import brentq
 
 from rep_edge.errors import InputError
 from rep_edge.runtime.manifest import ConfidenceRecord
+from rep_edge.runtime.softmax import softmax
 
 COLDEST, HOTTEST = 0.1, 10.0
 """Limits of a fitted temperature. Networks that learned anything are found well inside."""
@@ -41,13 +42,6 @@ class ConfidenceBins(NamedTuple):
     windows: NDArray[np.float64]
     confidence: NDArray[np.float64]
     accuracy: NDArray[np.float64]
-
-
-def softmax(logits: Floats, temperature: float) -> NDArray[np.float64]:
-    """exp(z / T) / sum exp(z / T) over the last axis, in float64 and without overflow."""
-    scaled = np.asarray(logits, dtype=np.float64) / temperature
-    raised = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
 
 
 def fit_temperature(logits: Floats, targets: Integers) -> float:

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from rep_edge.calibration.confidence import Answers, Floats, Integers, check_answers, softmax
+from rep_edge.calibration.confidence import Answers, Floats, Integers, check_answers
 from rep_edge.errors import InputError
 from rep_edge.runtime.manifest import LabelSetRecord
+from rep_edge.runtime.softmax import softmax
 
 ROUNDING = 1e-9
 """What a product of floats may lie above the whole number that it means."""

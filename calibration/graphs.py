@@ -9,9 +9,9 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from rep_edge.calibration.confidence import softmax
 from rep_edge.calibration.windows import Values
 from rep_edge.runtime.bundle import Bundle
+from rep_edge.runtime.softmax import softmax
 
 BATCH = 32
 """Windows run at once."""
@@ -45,7 +45,7 @@ def logits(model: onnx.ModelProto, values: Values) -> Array:
 
 def divergence(reference: Array, other: Array) -> float:
     """Mean Kullback-Leibler divergence of the probabilities from the reference's, in nats; logits [n, classes]."""
-    p, q = softmax(reference, 1.0), softmax(other, 1.0)
+    p, q = softmax(reference), softmax(other)
     return float((p * (np.log(p + 1e-12) - np.log(q + 1e-12))).sum(axis=-1).mean())
 
 

@@ -17,10 +17,10 @@ from rep_edge.calibration.confidence import (
     confidence_bins,
     ece_floor,
     expected_calibration_error,
-    softmax,
 )
 from rep_edge.errors import InputError, MissingExtraError
 from rep_edge.files import write_file
+from rep_edge.runtime.softmax import softmax
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

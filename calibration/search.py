@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from rep_edge.calibration.confidence import softmax
 from rep_edge.calibration.graphs import Array, logits
 from rep_edge.calibration.windows import LabelledWindows, Values
+from rep_edge.runtime.softmax import softmax
 
 Tell = Callable[[str], None]
 Make = Callable[[Sequence[str]], onnx.ModelProto]
@@ -86,6 +86,6 @@ def keep_fewest(
 def _largest(reference: Array, other: Array) -> float:
     """The largest difference of a probability; infinite where one side is no number and the other is."""
     with np.errstate(all="ignore"):
-        difference = np.abs(softmax(reference, 1.0) - softmax(other, 1.0))
+        difference = np.abs(softmax(reference) - softmax(other))
     lost = np.isfinite(reference).all(axis=-1) & ~np.isfinite(other).all(axis=-1)
     return float("inf") if lost.any() else float(np.nanmax(difference, initial=0.0))

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rep_edge.errors import InputError
+from rep_edge.export.machine import describe_machine
 from rep_edge.export.streamed import StreamedHop
-from rep_edge.machine import describe_machine
 from rep_edge.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from rep_edge.runtime.bundle import Bundle, open_bundle
 from rep_edge.runtime.classifier import Classifier

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rep_edge.errors import InputError
 from rep_edge.model import RepModel
 from rep_edge.runtime.manifest import ParityRecord
+from rep_edge.runtime.softmax import softmax
 from rep_edge.signals import Pattern
 
 TOLERANCE = 1e-4
@@ -34,8 +35,8 @@ def check_parity(model: RepModel, pattern: Pattern, path: Path, kinds: Mapping[s
         live = {m: np.ascontiguousarray(values[m]) for m in model.spec.names if m in pattern}
         with torch.inference_mode():
             wanted = model({m: torch.from_numpy(v) for m, v in live.items()}, pattern).logits.softmax(dim=-1).numpy()
-        found = _softmax(session.run(None, live)[0])
-        alone = _softmax(session.run(None, {m: v[:1] for m, v in live.items()})[0])
+        found = softmax(session.run(None, live)[0])
+        alone = softmax(session.run(None, {m: v[:1] for m, v in live.items()})[0])
         errors[kind] = float(max(np.abs(found - wanted).max(), np.abs(alone - wanted[:1]).max()))
         windows += len(wanted)
         if not errors[kind] <= TOLERANCE:
@@ -51,9 +52,3 @@ def _options() -> ort.SessionOptions:
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     return options
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    probabilities: NDArray[np.float32] = raised / raised.sum(axis=-1, keepdims=True)
-    return probabilities

@@ -20,6 +20,7 @@ from rep_edge.runtime.bundle import Bundle, open_bundle
 from rep_edge.runtime.choosing import AUTO, CPU_BACKEND, NATIVE, Wish, find_candidates, start_backend
 from rep_edge.runtime.engines.lookup import EngineMissing
 from rep_edge.runtime.finite import all_finite
+from rep_edge.runtime.softmax import softmax
 from rep_edge.signals import Modality, Pattern
 
 
@@ -133,7 +134,7 @@ class Classifier:
         logits = self._runner(pattern).run(live)[0]
         if not np.isfinite(logits).all():
             raise InputError(f"{pattern}: the window's samples are too large to be computed with; scale them")
-        probabilities = _softmax(logits, self._temperatures[pattern])
+        probabilities = softmax(logits, self._temperatures[pattern])
         threshold = self._thresholds.get(pattern)
         return Prediction(
             label=self.labels[int(probabilities.argmax())],
@@ -294,13 +295,6 @@ def _named(backend: str, error: InputError) -> str:
     """The error as a reason that names the backend once."""
     text = str(error)
     return text if text.startswith((f"{backend}:", f"{backend} ")) else f"{backend}: {text}"
-
-
-def _softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
-    """exp(z / T) / sum exp(z / T) of logits [C], without overflow."""
-    scaled = logits.astype(np.float64) / temperature
-    raised = np.exp(scaled - scaled.max())
-    return np.asarray(raised / raised.sum())
 
 
 def _graph_bytes(bundle: Bundle, pattern: str, precision: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 
@@ -24,6 +25,11 @@ def fast_int8() -> str | None:
 def processor_name() -> str:
     """What the processor is called where the system tells it, otherwise its architecture."""
     return _told("model name") or _told("Model") or platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _told(wanted: str) -> str | None:

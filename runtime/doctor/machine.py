@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 
 import msgspec
@@ -14,7 +13,7 @@ from rep_edge.runtime.backends.onnxruntime_rtx import PLUGINS, refuse_plugin_bes
 from rep_edge.runtime.backends.sessions import installed, refuse_two_builds
 from rep_edge.runtime.engines.cache import cache_folder
 from rep_edge.runtime.engines.gpu import find_gpu
-from rep_edge.runtime.processor import fast_int8, processor_name
+from rep_edge.runtime.processor import cores, fast_int8, processor_name
 
 PACKAGES = (
     *("numpy", "msgspec", "onnxruntime", "onnxruntime-gpu", *PLUGINS),
@@ -55,7 +54,7 @@ def describe_machine() -> Machine:
         python=platform.python_version(),
         system=platform.platform(),
         processor=processor_name(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=cores(),
         int8=fast_int8() or "",
         packages=installed(*PACKAGES),
         clashes=_clashes(),

@@ -12,12 +12,12 @@ from labelled import noise_source, sides_of
 from tiny import Exports
 
 from rep_edge.calibration.calibrating import CalibrationSettings, Outcome, Sides, calibrate
-from rep_edge.calibration.confidence import softmax
 from rep_edge.calibration.graphs import logits, read_graph
 from rep_edge.errors import InputError
 from rep_edge.runtime.amendment import amend
 from rep_edge.runtime.bundle import Bundle, file_record, open_bundle
 from rep_edge.runtime.manifest import EngineRecord
+from rep_edge.runtime.softmax import softmax
 
 PATTERNS = ("acoustic+seismic", "acoustic", "seismic")
 SETTINGS = CalibrationSettings(methods=("minmax",), budget=0.02, windows=36, coverage=0.8)

@@ -24,10 +24,10 @@ from rep_edge.calibration.confidence import (
     expected_calibration_error,
     fit_temperature,
     limit_reached,
-    softmax,
     temperature_interval,
 )
 from rep_edge.errors import InputError
+from rep_edge.runtime.softmax import softmax
 
 
 def likelihood(answers: Answers, temperature: float) -> float:

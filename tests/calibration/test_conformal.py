@@ -10,9 +10,10 @@ from honest import honest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rep_edge.calibration.confidence import Answers, softmax
+from rep_edge.calibration.confidence import Answers
 from rep_edge.calibration.conformal import label_set_record, label_sets, label_threshold
 from rep_edge.errors import InputError
+from rep_edge.runtime.softmax import softmax
 
 
 @settings(max_examples=100, deadline=None)

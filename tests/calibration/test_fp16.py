@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tiny import Exports, noise_windows
 
-from rep_edge.calibration.confidence import softmax
 from rep_edge.calibration.drift import beyond_fp16, layer_drift, own_drift
 from rep_edge.calibration.fp16 import convertible, rounded_to_fp16, to_fp16
 from rep_edge.calibration.graphs import before_logarithm, logits, read_graph
 from rep_edge.runtime.bundle import open_bundle
+from rep_edge.runtime.softmax import softmax
 
 
 def power_graph(scale: float = 1.0) -> onnx.ModelProto:

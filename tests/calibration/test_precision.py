@@ -9,12 +9,12 @@ from labelled import sides_of
 from tiny import Exports
 
 from rep_edge.calibration.adversarial import adversarial_windows
-from rep_edge.calibration.confidence import softmax
 from rep_edge.calibration.graphs import before_logarithm, logits, read_graph
 from rep_edge.calibration.int8 import linear_layers
 from rep_edge.calibration.precision import TOLERANCE, Material, calibrate_fp16, calibrate_int8
 from rep_edge.calibration.windows import draw_windows, gather
 from rep_edge.runtime.bundle import Bundle, open_bundle
+from rep_edge.runtime.softmax import softmax
 
 PATTERNS = ("acoustic+seismic", "acoustic", "seismic")
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from honest import honest
 
-from rep_edge.calibration.confidence import Answers, expected_calibration_error, softmax
+from rep_edge.calibration.confidence import Answers, expected_calibration_error
 from rep_edge.calibration.reliability import draw_reliability
 from rep_edge.errors import InputError, MissingExtraError
+from rep_edge.runtime.softmax import softmax
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
