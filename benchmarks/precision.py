@@ -28,8 +28,9 @@ from rich.table import Table
 from rep_edge.calibration.calibrating import CalibrationSettings, Outcome, Sides, calibrate
 from rep_edge.calibration.drift_picture import draw_drift
 from rep_edge.calibration.fp16 import rounded_to_fp16
-from rep_edge.calibration.graphs import logits, read_graph
-from rep_edge.calibration.windows import WindowSource, gather
+from rep_edge.calibration.graphs import read_graph
+from rep_edge.calibration.search import Judge
+from rep_edge.calibration.windows import LabelledWindows, WindowSource, gather
 from rep_edge.checkpoint import load_pretrained
 from rep_edge.data.splits import open_splits
 from rep_edge.export.exporting import Source, export_bundle
@@ -126,18 +127,16 @@ def _loss(
         model = rounded_to_fp16(fp32, {layer.name for layer in record.kept})
     else:
         model = read_graph(bundle, record.pattern, record.precision)
-    said, said_fp32 = (logits(graph, live).argmax(axis=-1) for graph in (model, fp32))
-    right, right_fp32 = said == targets, said_fp32 == targets
-    difference = right_fp32.astype(float) - right
+    found = Judge(fp32, LabelledWindows(live, targets), {})(model)
     return Loss(
         model=name,
         pattern=record.pattern,
         precision=record.precision,
-        windows=len(targets),
-        accuracy=float(right.mean()),
-        loss=float(difference.mean()),
-        standard_error=float(difference.std() / len(targets) ** 0.5),
-        agreement=float((said == said_fp32).mean()),
+        windows=found.windows,
+        accuracy=found.accuracy,
+        loss=found.loss,
+        standard_error=found.standard_error,
+        agreement=found.agreement,
         kept=len(record.kept),
         converted=record.converted,
     )

@@ -13,10 +13,9 @@ import onnx
 from rep_edge.calibration.adversarial import adversarial_windows
 from rep_edge.calibration.confidence import (
     Answers,
+    choose_temperature,
     confidence_record,
-    fit_temperature,
     limit_reached,
-    temperature_interval,
 )
 from rep_edge.calibration.conformal import label_set_record
 from rep_edge.calibration.drift import LayerDrift
@@ -155,17 +154,16 @@ def _fit_confidence(
     for pattern, live in names.items():
         for windows, into in ((validation, fitted), (test, tested)):
             into[pattern] = Answers(logits(graphs[pattern], windows.only(live).values), windows.targets)
-        best = fit_temperature(*fitted[pattern])
-        low, high = temperature_interval(*fitted[pattern], recordings, settings.seed)
-        temperatures[pattern] = 1.0 if low <= 1 <= high else best
+        chosen = choose_temperature(*fitted[pattern], recordings, settings.seed)
+        temperatures[pattern] = chosen.temperature
         records[pattern] = confidence_record(*tested[pattern], temperatures[pattern])
         before, after = 100 * records[pattern].ece_before, 100 * records[pattern].ece_after
-        found = f"{pattern}: temperature {best:.2f} (resampled {low:.2f} to {high:.2f})"
-        if low <= 1 <= high:
+        found = f"{pattern}: temperature {chosen.best:.2f} (resampled {chosen.low:.2f} to {chosen.high:.2f})"
+        if chosen.temperature == 1:
             tell(f"{found} cannot be told from 1: left as trained, calibration error {before:.1f} % on test windows")
         else:
             tell(f"{found}: calibration error on test windows {before:.1f} % before and {after:.1f} % after")
-        if note := limit_reached(best):
+        if note := limit_reached(chosen.best):
             tell(f"{pattern}: {note}")
     coverage = settings.coverage
     sets = None if coverage is None else label_set_record(coverage, temperatures, fitted, tested)

@@ -91,6 +91,27 @@ def temperature_interval(
     return float(low), float(high)
 
 
+class ChosenTemperature(NamedTuple):
+    """A pattern's temperature, the most likely one, and the 95 % interval of that over recordings."""
+
+    temperature: float
+    best: float
+    low: float
+    high: float
+
+
+def choose_temperature(
+    logits: Floats, targets: Integers, recordings: Sequence[str], seed: int, draws: int = RESAMPLES
+) -> ChosenTemperature:
+    """The most likely temperature, or 1 where the windows cannot tell that it is better: `temperature_interval`.
+
+    Raises InputError as `fit_temperature`.
+    """
+    best = fit_temperature(logits, targets)
+    low, high = temperature_interval(logits, targets, recordings, seed, draws)
+    return ChosenTemperature(1.0 if low <= 1 <= high else best, best, low, high)
+
+
 def limit_reached(temperature: float) -> str:
     """Why a fitted temperature stands at a limit, for people; "" where it does not."""
     if temperature >= HOTTEST:

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
-from rep_edge.calibration.fp16 import FP16_LEAST, FP16_MAX, convertible
-from rep_edge.calibration.graphs import batches, constants, float_tensors, open_session, with_outputs
+from rep_edge.calibration.fp16 import FP16_LEAST, FP16_MAX, convertible, round_trip
+from rep_edge.calibration.graphs import batches, constants, float_names, float_tensors, open_session, with_outputs
 from rep_edge.calibration.windows import Values
 
 HEADROOM = 4.0
@@ -44,10 +44,7 @@ def beyond_fp16(model: onnx.ModelProto, kinds: Mapping[str, Values]) -> dict[str
 
 def own_drift(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], kinds: Mapping[str, Values]) -> dict[str, float]:
     """Node -> relative error where it alone is in fp16: it reads exact inputs rounded, and rounds what it makes."""
-    floats = set(float_tensors(model))
-    held = constants(model)
-    inputs = {value.name for value in model.graph.input}
-    inputs |= {name for name, tensor in held.items() if tensor.data_type == TensorProto.FLOAT}
+    floats = float_names(model)
     beside = onnx.ModelProto()
     beside.CopyFrom(model)
     rounded: set[str] = set()
@@ -57,17 +54,17 @@ def own_drift(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], kinds: Ma
         copy.CopyFrom(node)
         copy.name = f"{node.name}_alone"
         for i, name in enumerate(node.input):
-            if name in floats or name in inputs:
+            if name in floats:
                 copy.input[i] = f"{name}_round"
                 if name not in rounded:
                     rounded.add(name)
-                    beside.graph.node.extend(_round_trip(name, f"{name}_round"))
+                    beside.graph.node.extend(round_trip(name, f"{name}_round"))
         for i, name in enumerate(node.output):
             if name:
                 copy.output[i] = f"{name}_alone"
         beside.graph.node.append(copy)
         output = node.output[0]
-        beside.graph.node.extend(_round_trip(f"{output}_alone", f"{output}_drifted"))
+        beside.graph.node.extend(round_trip(f"{output}_alone", f"{output}_drifted"))
         exact.append(output)
         drifted.append(f"{output}_drifted")
         names.append(node.name)
@@ -107,11 +104,6 @@ def _least_constant(model: onnx.ModelProto, node: onnx.NodeProto) -> float:
     held = constants(model)
     scalars = [numpy_helper.to_array(held[name]) for name in node.input if name in held and not held[name].dims]
     return min((abs(float(s)) for s in scalars if s.dtype == np.float32 and s), default=1.0)
-
-
-def _round_trip(source: str, target: str) -> list[onnx.NodeProto]:
-    there = helper.make_node("Cast", [source], [f"{target}_half"], name=f"{target}_half", to=TensorProto.FLOAT16)
-    return [there, helper.make_node("Cast", [f"{target}_half"], [target], name=target, to=TensorProto.FLOAT)]
 
 
 def _relative_errors(reference: onnx.ModelProto, other: onnx.ModelProto, sets: Collection[Values]) -> list[float]:

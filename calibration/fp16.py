@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from rep_edge.calibration.graphs import constants, float_tensors
+from rep_edge.calibration.graphs import constants, float_names, float_tensors, without_nodes
 
 FP16_MAX = 65504.0
 """Largest fp16 number."""
@@ -27,9 +27,8 @@ def to_fp16(model: onnx.ModelProto, kept: Collection[str]) -> onnx.ModelProto:
     conversion = _Conversion(model, kept)
     nodes = [part for node in model.graph.node for part in conversion.convert(node)]
     nodes += [conversion.to_float32(value.name) for value in model.graph.output if value.name in conversion.half]
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    for field in (made.graph.node, made.graph.initializer, made.graph.value_info):
+    made = without_nodes(model)
+    for field in (made.graph.initializer, made.graph.value_info):
         del field[:]
     made.graph.node.extend(nodes)
     made.graph.initializer.extend(conversion.used_constants())
@@ -45,9 +44,7 @@ def rounded_to_fp16(model: onnx.ModelProto, kept: Collection[str]) -> onnx.Model
     chosen = {node.name for node in convertible(model)} - set(kept)
     floats = set(float_tensors(model))
     held = constants(model)
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    del made.graph.node[:]
+    made = without_nodes(model)
     rounded: dict[str, TensorProto] = {}
     for node in model.graph.node:
         part = made.graph.node.add()
@@ -63,22 +60,21 @@ def rounded_to_fp16(model: onnx.ModelProto, kept: Collection[str]) -> onnx.Model
         for i, name in enumerate(node.output):
             if name in floats:
                 part.output[i] = f"{name}_exact"
-                made.graph.node.extend(_rounding(name))
+                made.graph.node.extend(round_trip(f"{name}_exact", name))
     made.graph.initializer.extend(rounded.values())
     return made
 
 
-def _rounding(name: str) -> list[onnx.NodeProto]:
-    """`<name>_exact` to fp16 and back, as `name`."""
-    there = helper.make_node("Cast", [f"{name}_exact"], [f"{name}_half"], name=f"{name}_half", to=TensorProto.FLOAT16)
-    back = helper.make_node("Cast", [f"{name}_half"], [name], name=f"{name}_back", to=TensorProto.FLOAT)
-    return [there, back]
+def round_trip(source: str, target: str) -> list[onnx.NodeProto]:
+    """`source` to fp16 and back, as `target`."""
+    half = f"{target}_half"
+    there = helper.make_node("Cast", [source], [half], name=half, to=TensorProto.FLOAT16)
+    return [there, helper.make_node("Cast", [half], [target], name=f"{target}_back", to=TensorProto.FLOAT)]
 
 
 def convertible(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """The nodes that compute with floats and may do so in fp16, in graph order."""
-    floats = {*float_tensors(model), *(value.name for value in model.graph.input)}
-    floats |= {name for name, tensor in constants(model).items() if tensor.data_type == TensorProto.FLOAT}
+    floats = float_names(model)
     return [
         node
         for node in model.graph.node
@@ -93,8 +89,7 @@ class _Conversion:
         self.constants = constants(model)
         self.chosen = {node.name for node in convertible(model)} - set(kept)
         self.outputs = {value.name for value in model.graph.output}
-        self.floats = {*float_tensors(model), *(value.name for value in model.graph.input)}
-        self.floats |= {name for name, tensor in self.constants.items() if tensor.data_type == TensorProto.FLOAT}
+        self.floats = float_names(model)
         self.half: set[str] = set()
         self.cast: set[str] = set()
         self.read: dict[str, TensorProto] = {}

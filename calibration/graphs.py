@@ -75,6 +75,20 @@ def float_tensors(model: onnx.ModelProto) -> list[str]:
     return [name for name in made if kinds.get(name) == onnx.TensorProto.FLOAT]
 
 
+def float_names(model: onnx.ModelProto) -> set[str]:
+    """All float32 tensors: inputs, constants, and what nodes make."""
+    held = (name for name, tensor in constants(model).items() if tensor.data_type == onnx.TensorProto.FLOAT)
+    return {*(value.name for value in model.graph.input), *held, *float_tensors(model)}
+
+
+def without_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy that has everything but the nodes, for those of another graph."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    del made.graph.node[:]
+    return made
+
+
 def constants(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
     """Name -> initializer."""
     return {tensor.name: tensor for tensor in model.graph.initializer}

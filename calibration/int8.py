@@ -18,7 +18,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from rep_edge.calibration.graphs import batches, constants
+from rep_edge.calibration.graphs import batches, constants, without_nodes
 from rep_edge.calibration.windows import Values
 
 METHODS = ("minmax", "entropy", "percentile")
@@ -38,9 +38,7 @@ def gemm_as_matmul(model: onnx.ModelProto) -> onnx.ModelProto:
 
     A MatMul of matrices would be taken back to a Gemm, so the row gets an axis of its own.
     """
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    del made.graph.node[:]
+    made = without_nodes(model)
     held = constants(model)
     added = {"row_axis": numpy_helper.from_array(np.array([1], np.int64), "row_axis")}
     for node in model.graph.node:
@@ -118,9 +116,7 @@ def to_int8(model: onnx.ModelProto, ranges: Mapping[str, float], layers: Collect
     Scales are symmetric: q = clip(round(x / s), -127, 127), s the largest magnitude / 127, of the tensor for an input
     and of each column for a weight. ONNX Runtime's quantiser would hand the rounded input to its other readers too.
     """
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    del made.graph.node[:]
+    made = without_nodes(model)
     held = constants(model)
     added: dict[str, onnx.TensorProto] = {"int8_zero": numpy_helper.from_array(np.int8(0), "int8_zero")}
     rounded: set[str] = set()
