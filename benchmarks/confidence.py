@@ -3,7 +3,8 @@
     python benchmarks/confidence.py [--seeds 0,1,2] [--work build/accuracy] [--out benchmarks/results]
 
 Reads the models that benchmarks/accuracy.py left in the work folder. A temperature is fitted on the validation windows
-of the split, and once more on many windows of fresh runs; calibration error, accuracy, confidence and label sets are
+of the split, and once more on many windows of fresh runs, and left at 1 where they cannot tell that it is better, as
+`rep-edge calibrate` does; calibration error, accuracy, confidence and label sets are
 found on its test windows and on many windows of other fresh runs. Beside each error stand two bounds that no
 temperature passes: the floor, which is chance alone, and the lowest error that any temperature reaches when it is
 chosen on the test windows themselves. Writes confidence.json and, for the first seed, confidence.png.
@@ -14,11 +15,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
-
-from rep_edge.runtime.softmax import softmax
 
 # Before any library starts its threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -31,10 +30,11 @@ from rich.table import Table
 
 from rep_edge.calibration.confidence import (
     Answers,
+    ChosenTemperature,
+    choose_temperature,
     confidence_record,
     ece_floor,
     expected_calibration_error,
-    fit_temperature,
 )
 from rep_edge.calibration.conformal import label_set_record
 from rep_edge.calibration.reliability import draw_reliability
@@ -48,6 +48,7 @@ from rep_edge.errors import InputError
 from rep_edge.export.machine import describe_machine
 from rep_edge.files import write_file
 from rep_edge.model import RepModel
+from rep_edge.runtime.softmax import softmax
 
 METHODS = ("REP-learned", "plain-backbone")
 """Folders of the work folder; the first is drawn."""
@@ -67,8 +68,9 @@ BATCH = 256
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One pattern of one model.
 
-    windows: tested; ece_before, ece_after, floor, lowest: calibration errors, 0 to 1, as the benchmark's text says;
-    covered, size: share of label sets that hold the true class, and their mean number of labels.
+    temperature: chosen; best: the most likely one; low, high: its 95 % interval over recordings. windows: tested;
+    ece_before, ece_after, floor, lowest: calibration errors, 0 to 1, as the benchmark's text says; covered, size:
+    share of label sets that hold the true class, and their mean number of labels.
     """
 
     method: str
@@ -78,6 +80,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     tested_on: str
     windows: int
     temperature: float
+    best: float
+    low: float
+    high: float
     ece_before: float
     ece_after: float
     floor: float
@@ -125,20 +130,29 @@ def window_sets(config: Config) -> Iterable[tuple[str, WindowDataset]]:
         yield name, open_dataset(data, config.signals)
 
 
-def all_answers(models: dict[Task, RepModel], config: Config) -> dict[str, AllAnswers]:
-    """Name of the windows -> what each model says about them."""
-    found: dict[str, AllAnswers] = {}
+class Said(NamedTuple):
+    """Name of the windows -> what each model says about them, and the recording of each."""
+
+    answers: dict[str, AllAnswers]
+    recordings: dict[str, Sequence[str]]
+
+
+def all_answers(models: dict[Task, RepModel], config: Config) -> Said:
+    """Every model on all windows."""
+    said = Said({}, {})
     for name, dataset in window_sets(config):
         windows = WindowBatches(dataset)
-        found[name] = {}
+        said.answers[name], said.recordings[name] = {}, dataset.recordings
         for task, model in models.items():
             print(f"{task.method}, seed {task.seed}: {len(windows)} {name}", file=sys.stderr, flush=True)
-            found[name][task] = answers(model, windows)
-    return found
+            said.answers[name][task] = answers(model, windows)
+    return said
 
 
-def temperatures(fitted: dict[str, Answers]) -> dict[str, float]:
-    return {pattern: fit_temperature(*found) for pattern, found in fitted.items()}
+def choose(said: Said, fitted_on: str, task: Task) -> dict[str, ChosenTemperature]:
+    """Pattern -> its temperature, from the windows of one name."""
+    fitted, recordings = said.answers[fitted_on][task], said.recordings[fitted_on]
+    return {pattern: choose_temperature(*found, recordings, SEED) for pattern, found in fitted.items()}
 
 
 def lowest_error(found: Answers) -> float:
@@ -146,11 +160,12 @@ def lowest_error(found: Answers) -> float:
     return min(expected_calibration_error(softmax(found.logits, t), found.targets) for t in TRIED)
 
 
-def rows_of(task: Task, fitted_on: str, tested_on: str, said: dict[str, AllAnswers]) -> list[Row]:
+def rows_of(task: Task, fitted_on: str, tested_on: str, said: Said) -> list[Row]:
     """One row for each pattern."""
-    fitted, tested = said[fitted_on][task], said[tested_on][task]
-    chosen = temperatures(fitted)
-    sets = label_set_record(COVERAGE, chosen, fitted, tested)
+    fitted, tested = said.answers[fitted_on][task], said.answers[tested_on][task]
+    chosen = choose(said, fitted_on, task)
+    temperatures = {pattern: found.temperature for pattern, found in chosen.items()}
+    sets = label_set_record(COVERAGE, temperatures, fitted, tested)
     return [
         Row(
             method=task.method,
@@ -158,20 +173,31 @@ def rows_of(task: Task, fitted_on: str, tested_on: str, said: dict[str, AllAnswe
             pattern=pattern,
             fitted_on=fitted_on,
             tested_on=tested_on,
-            temperature=temperature,
-            floor=ece_floor(softmax(tested[pattern].logits, temperature), SEED),
+            floor=ece_floor(softmax(tested[pattern].logits, found.temperature), SEED),
             lowest=lowest_error(tested[pattern]),
             covered=sets.covered[pattern],
             size=sets.size[pattern],
-            **msgspec.structs.asdict(confidence_record(*tested[pattern], temperature)),
+            **found._asdict(),
+            **msgspec.structs.asdict(confidence_record(*tested[pattern], found.temperature)),
         )
-        for pattern, temperature in chosen.items()
+        for pattern, found in chosen.items()
     ]
 
 
 def print_rows(rows: list[Row], console: Console) -> None:
     """One table for each way of fitting and testing."""
-    columns = ("seed", "live sensors", "T", "ECE before", "after", "floor", "lowest", "accuracy", "confidence")
+    columns = (
+        "seed",
+        "live sensors",
+        "T",
+        "most likely",
+        "ECE before",
+        "after",
+        "floor",
+        "lowest",
+        "accuracy",
+        "confidence",
+    )
     for method, fitted_on, tested_on in dict.fromkeys((r.method, r.fitted_on, r.tested_on) for r in rows):
         table = Table(title=f"{method}: fitted on {fitted_on}, found on {tested_on}; in %", title_justify="left")
         for column in (*columns, f"sets at {100 * COVERAGE:.0f} %", "labels"):
@@ -180,7 +206,7 @@ def print_rows(rows: list[Row], console: Console) -> None:
             if (r.method, r.fitted_on, r.tested_on) == (method, fitted_on, tested_on):
                 shares = (r.ece_before, r.ece_after, r.floor, r.lowest, r.accuracy, r.confidence, r.covered)
                 cells = [f"{100 * share:.1f}" for share in shares]
-                table.add_row(str(r.seed), r.pattern, f"{r.temperature:.2f}", *cells, f"{r.size:.2f}")
+                table.add_row(str(r.seed), r.pattern, f"{r.temperature:.2f}", f"{r.best:.2f}", *cells, f"{r.size:.2f}")
         console.print(table)
 
 
@@ -200,8 +226,8 @@ def main() -> None:
     print_rows(rows, Console(width=140))
     record = {"machine": describe_machine(), "coverage": COVERAGE, "rows": rows}
     write_file(options.out / "confidence.json", msgspec.json.format(msgspec.json.encode(record), indent=1))
-    drawn = said[MORE_TEST][tasks[0]]
-    draw_reliability(drawn, temperatures(said[VALIDATION][tasks[0]]), options.out / "confidence.png")
+    chosen = {pattern: found.temperature for pattern, found in choose(said, VALIDATION, tasks[0]).items()}
+    draw_reliability(said.answers[MORE_TEST][tasks[0]], chosen, options.out / "confidence.png")
 
 
 if __name__ == "__main__":

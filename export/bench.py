@@ -31,6 +31,7 @@ Variant = tuple[str, str]
 
 ROUNDS, REPEATS = 40, 5
 PRECISION = "fp32"
+"""What the ratios, the rivals and the memory are of; graphs in other precisions are timed beside it."""
 GRAPH, PLACEHOLDER, IN_TURN, STREAM = "graph", "placeholder", "in turn", "stream"
 BACKBONE, TOWER, EAGER, COMPILE = "backbone", "tower", "eager", "compile"
 EVERY = "every pattern"
@@ -104,7 +105,7 @@ def _windows(bundle: Bundle) -> Windows:
 
 
 def _graphs(bundle: Bundle, windows: Windows) -> dict[Variant, Call]:
-    """Every graph of the bundle alone and one after the other, and the complete one fed placeholders."""
+    """Every graph of the bundle alone, those of fp32 one after the other, and the complete one fed placeholders."""
     spec, backend = bundle.manifest.spec, OnnxRuntimeBackend()
     silent = {m.name: np.full((1, *m.shape), m.placeholder, np.float32) for m in spec.modalities}
     calls: dict[Variant, Call] = {}
@@ -116,6 +117,11 @@ def _graphs(bundle: Bundle, windows: Windows) -> dict[Variant, Call]:
         if pattern != spec.complete:
             filled = {m: windows[m] if m in pattern else silent[m] for m in spec.names}
             calls[PLACEHOLDER, name] = _bind(whole.run, filled)
+    for precision in bundle.manifest.graph_precisions:
+        if precision != PRECISION:
+            for name in map(spec.pattern_name, spec.patterns()):
+                runner = backend.open(bundle, name, precision)
+                calls[precision, name] = _bind(runner.run, {m: windows[m] for m in name.split("+")})
     own = [call for (kind, _), call in calls.items() if kind == GRAPH]
     calls[IN_TURN, EVERY] = lambda: [call() for call in own]
     return calls
@@ -183,6 +189,9 @@ def _ratios(times: dict[Variant, Times], bundle: Bundle) -> dict[str, Ratio]:
     pairs |= {f"{name}_vs_placeholder": ((GRAPH, name), (PLACEHOLDER, name)) for name in incomplete}
     pairs |= {f"{name}_vs_tower": ((GRAPH, name), (TOWER, name)) for name in spec.names}
     pairs |= {"eager_vs_full": ((EAGER, complete), full), "compile_vs_full": ((COMPILE, complete), full)}
+    others = {kind for kind, _ in times if kind in bundle.manifest.graph_precisions}
+    every = map(spec.pattern_name, spec.patterns())
+    pairs |= {f"{p}_{other}_vs_{PRECISION}": ((other, p), (GRAPH, p)) for p in every for other in sorted(others)}
     ratios = {key: ratio(times[a], times[b]) for key, (a, b) in pairs.items() if a in times and b in times}
     own = np.sum(
         [np.median(values, axis=1, keepdims=True) for (kind, _), values in times.items() if kind == GRAPH], axis=0

@@ -8,7 +8,9 @@ from rich.table import Table
 from rep_edge.export.bench import EVERY, BenchResult
 
 MEANING = {
-    "graph": "the bundle's own graph",
+    "graph": "the bundle's own graph, fp32",
+    "fp16": "the same, fp16",
+    "int8": "the same, int8",
     "placeholder": "the complete graph, fed a placeholder",
     "in turn": "all graphs, one after the other",
     "stream": "a stream: buffers, health, graph",

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from rep_edge.errors import InputError
 from rep_edge.runtime.amendment import amend, free_path
 from rep_edge.runtime.bundle import Bundle, file_record
 from rep_edge.runtime.engines.build import BatchRange, build_engine
@@ -61,13 +60,9 @@ def compile_for(bundle: Bundle, library: TensorRT, order: Order, logs: Path, tel
 
 def require_precisions(bundle: Bundle, wanted: Sequence[str]) -> tuple[str, ...]:
     """The precisions asked for, all of the bundle's where none are. Raises InputError for one that it lacks."""
-    there = tuple(dict.fromkeys(graph.precision for graph in bundle.manifest.graphs))
     for precision in wanted:
-        if precision not in there:
-            raise InputError(
-                f"{bundle.path}: has no {precision} graphs, only {', '.join(there)}; make them with rep-edge calibrate"
-            )
-    return tuple(dict.fromkeys(wanted)) or there
+        bundle.require_precision(precision)
+    return tuple(dict.fromkeys(wanted)) or bundle.manifest.graph_precisions
 
 
 def _build(

@@ -61,7 +61,7 @@ def export_repository(path: Path, out: Path, serving: Serving, tell: Tell) -> di
     require_new(out)
     load_schema()
     bundle = open_bundle(path)
-    _require_precision(bundle, serving.precision)
+    bundle.require_precision(serving.precision)
     models = model_names(bundle, serving.name)
     graphs, parameters = _graphs(bundle, serving)
     with new_folder(out) as folder:
@@ -98,12 +98,6 @@ def _check(serving: Serving) -> None:
         raise InputError(f"device {serving.device!r}: must be one of {', '.join(DEVICES)}")
     if serving.engines is not None and serving.device == "cpu":
         raise InputError("device cpu: TensorRT engines run on a GPU; leave --device or --engines out")
-
-
-def _require_precision(bundle: Bundle, precision: str) -> None:
-    if precision not in bundle.manifest.weights:
-        has = ", ".join(sorted(bundle.manifest.weights))
-        raise InputError(f"{bundle.path}: has no {precision} graphs, only {has}; make them with  rep-edge calibrate")
 
 
 def _graphs(bundle: Bundle, serving: Serving) -> tuple[dict[str, _Graph], dict[str, str]]:

@@ -33,6 +33,14 @@ class Bundle(NamedTuple):
                 return record
         raise InputError(f"{self.path}: has no {precision} graph for {pattern}; export the bundle again")
 
+    def require_precision(self, precision: str) -> None:
+        """Raises InputError where the bundle has no graphs in a precision."""
+        there = self.manifest.graph_precisions
+        if precision not in there:
+            raise InputError(
+                f"{self.path}: has no {precision} graphs, only {', '.join(there)}; make them with  rep-edge calibrate"
+            )
+
     def graph_file(self, pattern: str, precision: str) -> Path:
         """Where that graph lies."""
         return self.path / self.graph(pattern, precision).file.path

@@ -97,11 +97,8 @@ def _check(bundle: Bundle, wish: Wish) -> None:
         raise InputError(f"backend {wish.backend!r}: is none; choose auto or one of {', '.join(BACKENDS)}")
     if wish.precision not in (AUTO, *PRECISIONS):
         raise InputError(f"precision {wish.precision!r}: is none; choose auto or one of {', '.join(PRECISIONS)}")
-    if wish.precision not in (AUTO, *_precisions(bundle)):
-        raise InputError(
-            f"{bundle.path}: has no {wish.precision} graphs, only {', '.join(_precisions(bundle))}; "
-            "add them with  rep-edge calibrate"
-        )
+    if wish.precision != AUTO:
+        bundle.require_precision(wish.precision)
     if wish.require_gpu and wish.backend == CPU_BACKEND:
         raise InputError(f"{CPU_BACKEND}: is no GPU, and one is required; leave one of the two out")
 
@@ -116,7 +113,7 @@ def _candidate(bundle: Bundle, backend: str, precision: str) -> Candidate:
 
 def _on_cpu(bundle: Bundle) -> tuple[str, str]:
     """int8 where this processor is fast at it. Never fp16, which a CPU computes by way of fp32."""
-    if "int8" not in _precisions(bundle):
+    if "int8" not in bundle.manifest.graph_precisions:
         return _fp32(bundle), "the bundle has no int8 graphs"
     instructions = fast_int8()
     if instructions is None:
@@ -126,17 +123,12 @@ def _on_cpu(bundle: Bundle) -> tuple[str, str]:
 
 def _on_gpu(bundle: Bundle) -> tuple[str, str]:
     """fp16 where there is. int8 costs accuracy, and what it gains over fp16 there is not known: only if asked for."""
-    if "fp16" in _precisions(bundle):
+    if "fp16" in bundle.manifest.graph_precisions:
         return "fp16", "the bundle has fp16 graphs"
     return _fp32(bundle), "the bundle has no fp16 graphs"
 
 
 def _fp32(bundle: Bundle) -> str:
-    if "fp32" not in _precisions(bundle):
+    if "fp32" not in bundle.manifest.graph_precisions:
         raise InputError(f"{bundle.path}: has no fp32 graphs; export the bundle again or name a precision")
     return "fp32"
-
-
-def _precisions(bundle: Bundle) -> tuple[str, ...]:
-    """Precisions that the bundle has graphs in."""
-    return tuple(dict.fromkeys(graph.precision for graph in bundle.manifest.graphs))

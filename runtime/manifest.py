@@ -118,7 +118,8 @@ class EngineRecord(Entry, frozen=True, kw_only=True):
     """A TensorRT engine that was built ahead of time and travels in the bundle.
 
     file: the raw plan; graph_sha256: of the ONNX graph it was built of; backend: "tensorrt" or "tensorrt-rtx";
-    backend_version: as the package tells it; compute_capability: "sm89"; batch: least, usual and largest batch.
+    backend_version: as the package tells it, with "+" where later versions of the same major run it too;
+    compute_capability: "sm89", or "sm80+" for every GPU from there on; batch: least, usual and largest batch.
     """
 
     pattern: str
@@ -169,6 +170,11 @@ class Manifest(Entry, frozen=True, kw_only=True):
     confidence: dict[str, ConfidenceRecord] = {}
     label_sets: LabelSetRecord | None = None
     engines: tuple[EngineRecord, ...] = ()
+
+    @property
+    def graph_precisions(self) -> tuple[str, ...]:
+        """Precisions that there are graphs in."""
+        return tuple(dict.fromkeys(graph.precision for graph in self.graphs))
 
     @property
     def spec(self) -> WindowSpec:

@@ -214,7 +214,7 @@ def test_a_sensor_without_a_source_is_missing_from_the_start(bench: Bench) -> No
         (("--drop", "acoustic@9"), "--drop acoustic@9: must be NAME@FROM-TO"),
         (("--backend", "cuda"), "backend 'cuda': is none; choose auto or one of tensorrt-rtx, tensorrt, "),
         (("--precision", "int4"), "precision 'int4': is none; choose auto or one of fp32, fp16, int8"),
-        (("--precision", "int8"), "has no int8 graphs, only fp32; add them with  rep-edge calibrate"),
+        (("--precision", "int8"), "has no int8 graphs, only fp32; make them with  rep-edge calibrate"),
         (("--backend", "onnxruntime-cpu", "--require-gpu"), "onnxruntime-cpu: is no GPU, and one is required"),
     ],
 )

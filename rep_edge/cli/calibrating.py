@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rep_edge.cli.telling import tell
 from rep_edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,14 +63,14 @@ def calibrate(
     require_writable(bundle / "manifest.json")
     sides = _sides(data)
     if sides.dataset != opened.manifest.provenance.dataset:
-        _tell(f"note: the bundle was compared on {opened.manifest.provenance.dataset}; these are {sides.dataset}")
-    outcome = run(opened, sides, settings, package_versions("onnx", "onnxruntime", "numpy", "scipy"), _tell)
+        tell(f"note: the bundle was compared on {opened.manifest.provenance.dataset}; these are {sides.dataset}")
+    outcome = run(opened, sides, settings, package_versions("onnx", "onnxruntime", "numpy", "scipy"), tell)
     draw_reliability(outcome.test, outcome.bundle.manifest.temperatures, folder / "reliability.png")
     if outcome.drift:
         draw_drift(outcome.drift, outcome.bundle.manifest.precisions, folder / "drift.png")
     _write_figures(outcome, folder / "calibration.json")
     _print(outcome, settings)
-    _tell(f"amended {bundle}; pictures and figures in {folder}")
+    tell(f"amended {bundle}; pictures and figures in {folder}")
 
 
 def _settings(
@@ -109,7 +109,7 @@ def _sides(data: Path) -> Sides:
     from rep_edge.data.splits import open_splits
 
     splits = open_splits(_config(data))
-    _tell(f"data: {splits.train.name}")
+    tell(f"data: {splits.train.name}")
     return Sides(splits.train, splits.validation, splits.test, splits.train.name)
 
 
@@ -171,7 +171,3 @@ def _print(outcome: Outcome, settings: CalibrationSettings) -> None:
                 f"{100 * covered:.1f} % of test windows (asked: {100 * sets.coverage:g} %)",
                 highlight=False,
             )
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rep_edge.cli.telling import tell
 from rep_edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def doctor(
 
     from rep_edge.runtime.doctor.report import examine
 
-    report = examine(bundle, _tell)
+    report = examine(bundle, tell)
     text = msgspec.json.encode(report).decode() if json else "\n".join(_lines(report))
     print(without_home(text, Path.home()))
     if report.problem:
@@ -87,7 +87,3 @@ def _bundle(state: BundleState) -> list[str]:
     if state.problem:
         return [*lines, "  cannot be run here"]
     return [*lines, f"  auto takes {state.backend}, {state.precision}: {'; '.join(state.reasons)}"]
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rep_edge.cli.telling import tell
 from rep_edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -89,9 +89,9 @@ def _compile_ahead(
     library = find_tensorrt((backend or TensorRTBackend.rtx).value)
     folder = cache or cache_folder()
     open_cache(folder)
-    amended = compile_for(bundle, library, order, folder / "logs", _tell)
+    amended = compile_for(bundle, library, order, folder / "logs", tell)
     sizes = [engine.file.size for engine in amended.manifest.engines]
-    _tell(f"{bundle.path}: holds {len(sizes)} engines, {sum(sizes) / 1e6:.1f} MB")
+    tell(f"{bundle.path}: holds {len(sizes)} engines, {sum(sizes) / 1e6:.1f} MB")
 
 
 def _compile_here(
@@ -107,16 +107,16 @@ def _compile_here(
     precisions, wanted = require_precisions(bundle, _parts(precision)), parse_batch(batch)
     library = find_tensorrt(backend.value if backend else installed_backend())
     gpu, folder = find_gpu(), cache or cache_folder()
-    plans = compile_here(bundle, library, gpu, precisions, wanted, folder, _tell)
+    plans = compile_here(bundle, library, gpu, precisions, wanted, folder, tell)
     size = sum(plan.stat().st_size for plan in plans) / 1e6
-    _tell(f"{folder}: holds the {len(plans)} engines of this bundle for {gpu.name}, {size:.1f} MB")
+    tell(f"{folder}: holds the {len(plans)} engines of this bundle for {gpu.name}, {size:.1f} MB")
 
 
 def _write_for_jetson(bundle: Bundle, version: int, out: Path) -> None:
     from rep_edge.export.jetson import INSTALL, write_jetson
 
     write_jetson(bundle, version, out)
-    _tell(f"wrote {out}: copy it to the Jetson and run there  sh {INSTALL}")
+    tell(f"wrote {out}: copy it to the Jetson and run there  sh {INSTALL}")
 
 
 def _parts(text: str | None) -> tuple[str, ...]:
@@ -125,7 +125,3 @@ def _parts(text: str | None) -> tuple[str, ...]:
     if not all(parts):
         raise InputError(f"{text!r}: names nothing; separate names by commas")
     return tuple(dict.fromkeys(parts))
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

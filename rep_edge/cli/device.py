@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from enum import Enum
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from rep_edge.cli.telling import tell
 
 if TYPE_CHECKING:
     from rep_edge.runtime.choosing import Wish
@@ -101,12 +102,12 @@ def _run(path: Path, wish: Wish, source: list[str] | None, drop: str | None, spe
     recordings = open_sources(source or [], classifier.spec)
     replay = Replay(recordings, classifier.spec)
     told = len(classifier.reasons)
-    _tell(f"{classifier.backend}, {classifier.precision}: {'; '.join(classifier.reasons)}")
+    tell(f"{classifier.backend}, {classifier.precision}: {'; '.join(classifier.reasons)}")
     for name in classifier.spec.names:
         if name in recordings:
-            _tell(f"{name}: {recordings[name].length_s:.1f} s, {recordings[name].note}")
+            tell(f"{name}: {recordings[name].length_s:.1f} s, {recordings[name].note}")
         else:
-            _tell(f"{name}: no source given, missing from the start")
+            tell(f"{name}: no source given, missing from the start")
     if not json:
         print(f"{'time':>8}    {'class':{_width(classifier)}} sure   live sensors, latency", flush=True)
     lost: Mapping[str, object] = dict.fromkeys(name for name in classifier.spec.names if name not in recordings)
@@ -114,7 +115,7 @@ def _run(path: Path, wish: Wish, source: list[str] | None, drop: str | None, spe
     for prediction in replay.play(StreamingClassifier(classifier), drops, real_time=speed is Speed.real):
         lost = _tell_changes(lost, prediction)
         for line in classifier.reasons[told:]:
-            _tell(line)
+            tell(line)
             told += 1
         _show(prediction, json, _width(classifier))
         counted[prediction.pattern, prediction.label] += 1
@@ -147,24 +148,20 @@ def _tell_changes(lost: Mapping[str, object], prediction: Prediction) -> Mapping
     when = f"{prediction.end_s:.1f} s"
     for name, reason in prediction.reasons.items():
         if name not in lost:
-            _tell(f"{when}: {name} lost: {reason}")
+            tell(f"{when}: {name} lost: {reason}")
     for name in lost:
         if name not in prediction.reasons:
-            _tell(f"{when}: {name} is live again")
+            tell(f"{when}: {name} is live again")
     return prediction.reasons
 
 
 def _sum_up(counted: Counter[tuple[str, str | None]]) -> None:
     """How many windows each set of live sensors decided, and for which classes."""
-    _tell(f"{sum(counted.values())} windows:")
+    tell(f"{sum(counted.values())} windows:")
     for pattern in dict.fromkeys(pattern for pattern, _ in counted):
         labels = Counter({label: count for (found, label), count in counted.items() if found == pattern})
         if pattern:
             listed = ", ".join(f"{label} {count}" for label, count in labels.most_common())
-            _tell(f"  {pattern}: {labels.total()} windows: {listed}")
+            tell(f"  {pattern}: {labels.total()} windows: {listed}")
         else:
-            _tell(f"  no sensor live: {labels.total()} windows")
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+            tell(f"  no sensor live: {labels.total()} windows")

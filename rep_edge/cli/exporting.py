@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rep_edge.cli.telling import tell
 from rep_edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ def export(
 
     require_new(out)
     model = load_pretrained(checkpoint)
-    manifest = export_bundle(model, out, _source(model), _tell)
+    manifest = export_bundle(model, out, _source(model), tell)
     megabytes = (sum(g.file.size for g in manifest.graphs) + sum(w.size for w in manifest.weights.values())) / 1e6
-    _tell(f"bundle of {len(manifest.graphs)} graphs written to {out}, {megabytes:.1f} MB")
+    tell(f"bundle of {len(manifest.graphs)} graphs written to {out}, {megabytes:.1f} MB")
 
 
 def bench(
@@ -54,13 +54,13 @@ def bench(
 
     if json is not None:
         require_writable(json)
-    result = run_bench(bundle, checkpoint, _tell)
+    result = run_bench(bundle, checkpoint, tell)
     print_bench(result)
     if json is not None:
         import msgspec
 
         write_file(json, msgspec.json.format(msgspec.json.encode(result), indent=1))
-        _tell(f"wrote {json}")
+        tell(f"wrote {json}")
 
 
 def _source(model: RepModel) -> Source:
@@ -73,14 +73,10 @@ def _source(model: RepModel) -> Source:
     try:
         test = open_splits(model.config).test
     except InputError as error:
-        _tell(f"no real windows to compare on, noise instead: {error}")
+        tell(f"no real windows to compare on, noise instead: {error}")
         rng = np.random.default_rng(model.config.seed)
         noise = {m.name: rng.standard_normal((8, *m.shape)).astype(np.float32) for m in model.spec.modalities}
         return Source(noise, "not available")
     chosen = np.linspace(0, len(test) - 1, min(REAL_WINDOWS, len(test))).astype(int)
     windows = [test[int(i)].values for i in chosen]
     return Source({name: np.stack([w[name] for w in windows]) for name in model.spec.names}, test.name)
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

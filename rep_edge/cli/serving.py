@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from rep_edge.cli.telling import tell
 
 
 class Device(str, Enum):
@@ -43,9 +44,5 @@ def export_triton(
     from rep_edge.export.triton import Serving, export_repository
 
     serving = Serving(name, precision, max_batch, device.value, engines)
-    models = export_repository(bundle, out, serving, _tell)
-    _tell(f"repository of {len(models) + 1} models written to {out}; serve it: tritonserver --model-repository={out}")
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    models = export_repository(bundle, out, serving, tell)
+    tell(f"repository of {len(models) + 1} models written to {out}; serve it: tritonserver --model-repository={out}")

@@ -15,7 +15,7 @@ from rep_edge.runtime.backends.sessions import (
     session_options,
 )
 from rep_edge.runtime.bundle import Bundle
-from rep_edge.runtime.engines.cache import cache_folder, open_cache
+from rep_edge.runtime.engines.cache import open_folder
 from rep_edge.runtime.engines.origin import graph_hash
 
 PLUGINS = (
@@ -44,9 +44,7 @@ class OnnxRuntimeRtxBackend:
 
     def open(self, bundle: Bundle, pattern: str, precision: str) -> OnnxRuntimeRunner:
         options = session_options(self._runtime, self._threads)
-        kernels = cache_folder() / self.name / graph_hash(bundle, pattern, precision)[:32]
-        open_cache(cache_folder())
-        open_cache(kernels)
+        kernels = open_folder(self.name, graph_hash(bundle, pattern, precision)[:32])
         options.add_provider_for_devices([self._device], {"nv_runtime_cache_path": str(kernels)})
         return open_session(self._runtime, bundle.graph_file(pattern, precision), options, self._provider, None)
 

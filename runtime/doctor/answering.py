@@ -65,7 +65,7 @@ def examine(path: str) -> Answer:
     there: Answer = {
         "verified": True,
         "patterns": list(dict.fromkeys(graph.pattern for graph in manifest.graphs)),
-        "precisions": list(dict.fromkeys(graph.precision for graph in manifest.graphs)),
+        "precisions": list(manifest.graph_precisions),
         "engines": [
             f"{e.pattern} in {e.precision} for {e.compute_capability} by {e.backend} {e.backend_version}"
             for e in manifest.engines

@@ -82,6 +82,16 @@ def open_cache(folder: Path) -> None:
     _require_private(folder)
 
 
+def open_folder(*parts: str) -> Path:
+    """A folder inside the usual cache, made and private as the cache itself is. Raises InputError as `open_cache`."""
+    folder = cache_folder()
+    open_cache(folder)
+    for part in parts:
+        folder = folder / part
+        open_cache(folder)
+    return folder
+
+
 def store(folder: Path, key: EngineKey, plan: bytes, driver: str, bundle: Path) -> Path:
     """Write a plan and then its record; the plan's path. Raises InputError where the folder cannot be written."""
     record = CachedEngine(

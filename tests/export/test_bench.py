@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from bundles import PAIR, make_bundle
+from precisions import make_bundle_in
 from rich.console import Console
 from tiny import Exports, randomise, tiny_model
 
@@ -244,3 +245,16 @@ def test_a_bundle_of_another_origin_is_measured_as_well(desk: Desk, tmp_path: Pa
     assert set(result.latency_ms["graph"]) == {PAIR.pattern_name(pattern) for pattern in PAIR.patterns()}
     with pytest.raises(InputError, match="has other signals or labels"):
         run_bench(tmp_path / "toy", desk.checkpoint, desk.told.append)
+
+
+def test_graphs_in_other_precisions_are_timed_beside_fp32(desk: Desk, tmp_path: Path) -> None:
+    result = run_bench(make_bundle_in(tmp_path / "bundle", "fp16", "int8"), None, desk.told.append)
+    for precision in ("fp16", "int8"):
+        assert set(result.latency_ms[precision]) == set(result.latency_ms["graph"]) == {BOTH, "acoustic", "seismic"}
+        assert {f"{pattern}_{precision}_vs_fp32" for pattern in (BOTH, "acoustic", "seismic")} <= set(result.ratios)
+    console = Console(file=io.StringIO(), width=120)
+    print_bench(result, console)
+    told = console.file.getvalue()
+    assert "the bundle's own graph, fp32" in told
+    assert "the same, int8" in told
+    assert "seismic int8 vs fp32" in told

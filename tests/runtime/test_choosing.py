@@ -130,7 +130,7 @@ def test_what_was_asked_for_is_all_that_is_tried(bundles: dict[str, Bundle], bac
     [
         (Wish("cuda"), "backend 'cuda': is none; choose auto or one of tensorrt-rtx, tensorrt, onnxruntime-rtx"),
         (Wish("onnxruntime-cpu", "bf16"), "precision 'bf16': is none; choose auto or one of fp32, fp16, int8"),
-        (Wish(precision="int8"), "has no int8 graphs, only fp32, fp16; add them with  rep-edge calibrate"),
+        (Wish(precision="int8"), "has no int8 graphs, only fp32, fp16; make them with  rep-edge calibrate"),
         (Wish("onnxruntime-cpu", require_gpu=True), "onnxruntime-cpu: is no GPU, and one is required"),
     ],
 )

@@ -16,7 +16,7 @@ from bundles import PAIR, expected_logits, make_bundle, random_windows
 from precisions import make_bundle_in
 
 from rep_edge.errors import InputError, MissingExtraError
-from rep_edge.runtime.backends import onnxruntime_cuda, onnxruntime_rtx, onnxruntime_tensorrt, sessions
+from rep_edge.runtime.backends import gpu_sessions, onnxruntime_rtx, sessions
 from rep_edge.runtime.backends.driver import missing_driver
 from rep_edge.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from rep_edge.runtime.backends.sessions import open_session, session_options
@@ -85,14 +85,14 @@ class FakeRuntime:
         self.devices.append(SimpleNamespace(ep_name=name))
 
 
-GPU_BUILDS = {"onnxruntime-cuda": onnxruntime_cuda, "onnxruntime-tensorrt": onnxruntime_tensorrt}
+GPU_BUILDS = {"onnxruntime-cuda": "CUDAExecutionProvider", "onnxruntime-tensorrt": "TensorrtExecutionProvider"}
 
 
 def put(patch: pytest.MonkeyPatch, runtime: FakeRuntime, tmp_path: Path) -> None:
     """A machine with a driver and this ONNX Runtime."""
-    for module in (onnxruntime_cuda, onnxruntime_tensorrt, onnxruntime_rtx):
+    for module in (gpu_sessions, onnxruntime_rtx):
         patch.setattr(module, "require_driver", lambda name: None)
-    patch.setattr(onnxruntime_cuda, "find_onnxruntime", lambda extra: runtime)
+    patch.setattr(gpu_sessions, "find_onnxruntime", lambda extra: runtime)
     patch.setattr(onnxruntime_rtx, "find_onnxruntime", lambda extra: runtime)
     patch.setenv("REP_EDGE_CACHE", str(tmp_path / "cache"))
 
@@ -148,9 +148,9 @@ def test_the_plugin_provider_is_registered_once(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("backend", GPU_BUILDS)
 def test_the_quiet_return_to_the_cpu_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
-    module = GPU_BUILDS[backend]
-    put(monkeypatch, FakeRuntime(module.PROVIDER, quiet=True), tmp_path)
-    with pytest.raises(InputError, match=f"^{module.PROVIDER}: did not start, ONNX Runtime would have used CPUExec"):
+    provider = GPU_BUILDS[backend]
+    put(monkeypatch, FakeRuntime(provider, quiet=True), tmp_path)
+    with pytest.raises(InputError, match=f"^{provider}: did not start, ONNX Runtime would have used CPUExec"):
         Classifier.load(make_bundle(tmp_path / "bundle"), backend=backend)
 
 
@@ -158,9 +158,9 @@ def test_the_quiet_return_to_the_cpu_is_an_error(tmp_path: Path, monkeypatch: py
 def test_a_provider_that_takes_no_part_of_the_graph_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
-    module = GPU_BUILDS[backend]
-    put(monkeypatch, FakeRuntime(module.PROVIDER, took=[CPU]), tmp_path)
-    with pytest.raises(InputError, match=f"^{module.PROVIDER}: takes no part of .*seismic.fp32.onnx"):
+    provider = GPU_BUILDS[backend]
+    put(monkeypatch, FakeRuntime(provider, took=[CPU]), tmp_path)
+    with pytest.raises(InputError, match=f"^{provider}: takes no part of .*seismic.fp32.onnx"):
         Classifier.load(make_bundle(tmp_path / "bundle"), backend=backend)
 
 
@@ -236,8 +236,7 @@ def test_the_plugin_does_not_stand_beside_the_gpu_build(tmp_path: Path, monkeypa
 
 def test_two_builds_are_refused_by_every_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "version", lambda name: "1.30")
-    for module in (onnxruntime_cuda, onnxruntime_tensorrt):
-        monkeypatch.setattr(module, "require_driver", lambda name: None)
+    monkeypatch.setattr(gpu_sessions, "require_driver", lambda name: None)
     for backend in ("onnxruntime-cpu", *GPU_BUILDS):
         with pytest.raises(InputError, match=r"onnxruntime 1.30 and onnxruntime-gpu 1.30 are installed"):
             start_backend(backend)
