@@ -32,6 +32,12 @@ bench: .venv/ready-dev
 	@echo "bench: accuracy of REP and its rivals, three seeds: one to three hours on two cores; goes on where it was cut off"
 	@$(BIN)/python benchmarks/accuracy.py
 	@$(BIN)/python benchmarks/probe.py
+	@echo "bench: confidence of the models that the accuracy benchmark trained: ten minutes"
+	@$(BIN)/python benchmarks/confidence.py
+	@echo "bench: fp16 and int8 of those models and of the full size, which is trained first: an hour"
+	@test -f build/full/rep/model.safetensors || { $(BIN)/rep-edge train configs/full.yaml --out build/full/backbone && \
+		$(BIN)/rep-edge adapt build/full/backbone --config configs/full.yaml --out build/full/rep; }
+	@$(BIN)/python benchmarks/precision.py --full build/full/rep
 
 # What is installed depends on these files alone. The mark is made last, so that an interrupted installation is taken up again.
 .venv/ready-%: pyproject.toml constraints.txt

@@ -32,6 +32,7 @@ RECORD = "config.json"
 HEAD_ONLY = OUT / "head-only.yaml"
 REPLAY = OUT / "replay"
 SCENES = ("Truck", "walk")
+CALIBRATION = ("--precision", "int8", "--method", "minmax", "--windows", "128")
 REPLAY_SEED = 2024
 """Seed of the replayed runs; the training data has another one, so no model has met them."""
 DROPS = "acoustic@12-24,seismic@34-46"
@@ -71,6 +72,12 @@ def making() -> list[Step]:
             ("export", str(rep), "--out", str(path("bundle"))),
             (rep / RECORD,),
             (path("bundle"),),
+        ),
+        Step(
+            "The same graphs in int8, which lose no accuracy worth naming, and an honest confidence.",
+            ("calibrate", str(path("bundle")), "--data", str(rep), *CALIBRATION, "--report", str(path("calibration"))),
+            (rep / RECORD,),
+            (path("calibration"),),
         ),
     ]
 
@@ -178,7 +185,8 @@ def report(seconds: float) -> None:
     for name, what in (
         ("backbone/", "the model that knows complete data only"),
         ("rep/", "the same, adapted with REP"),
-        ("bundle/", "what a device needs: three graphs, their shared weights and the manifest"),
+        ("bundle/", "what a device needs: three graphs in fp32 and in int8, their shared weights and the manifest"),
+        ("calibration/", "how far each layer drifts in int8, and accuracy over confidence: drift.png, reliability.png"),
         ("evaluation.json", "every figure of the table"),
         ("evaluation.png", "the curves: accuracy over the share of windows that lost a sensor"),
         ("stream.jsonl", "the replay, one line for each window"),
@@ -187,6 +195,7 @@ def report(seconds: float) -> None:
     bundle = path("bundle")
     print("\nTry next (the programs are in .venv/bin):")
     print(f"  rep-edge inspect {bundle}")
+    print(f"  rep-edge doctor {bundle}")
     print(f"  rep-edge stream {bundle} --source seismic={REPLAY / 'seismic.mseed'} --speed real")
     print("  your own recordings: docs/recordings.md")
 
