@@ -9,8 +9,8 @@ from rep_edge.export.bench import EVERY, BenchResult
 
 MEANING = {
     "graph": "the bundle's own graph, fp32",
-    "fp16": "the same, fp16",
-    "int8": "the same, int8",
+    "fp16": "the bundle's own graph, fp16",
+    "int8": "the bundle's own graph, int8",
     "placeholder": "the complete graph, fed a placeholder",
     "in turn": "all graphs, one after the other",
     "stream": "a stream: buffers, health, graph",

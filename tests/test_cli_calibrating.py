@@ -53,9 +53,13 @@ def test_it_says_what_it_does_and_what_came_of_it(desk: Desk) -> None:
     assert desk.done.code == 0
     for pattern in ("acoustic+seismic", "acoustic", "seismic"):
         assert f"{pattern}: temperature " in desk.done.err
-        assert f"label sets, {pattern}: " in desk.done.out
     assert "layers converted" in desk.done.err
-    assert "at most 2 may be lost" in desk.done.out
+    _, title, sets = desk.done.out.partition("Label sets, to hold the true class in 80.0 %")
+    assert title
+    for pattern in ("acoustic+seismic", "acoustic", "seismic"):
+        assert f"│ {pattern} " in sets
+    rows = [line for line in desk.done.out.splitlines() if "int8" in line and "2.0 %" in line]
+    assert len(rows) == 3, "the budget of every graph is not told"
     assert desk.done.err.splitlines()[-1].startswith(f"amended {desk.bundle}; pictures and figures in ")
 
 

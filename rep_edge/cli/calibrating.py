@@ -49,9 +49,12 @@ def calibrate(
     ] = None,
 ) -> None:
     """Make fp16 and int8 graphs that lose no accuracy worth naming, and fit the confidence of every pattern."""
+    from rich.console import Console
+
     from rep_edge.calibration.calibrating import calibrate as run
     from rep_edge.calibration.drift_picture import draw_drift
     from rep_edge.calibration.reliability import draw_reliability
+    from rep_edge.cli.inspecting import print_confidence, print_label_sets, print_precisions
     from rep_edge.files import require_writable
     from rep_edge.provenance import package_versions
     from rep_edge.runtime.bundle import open_bundle
@@ -69,7 +72,12 @@ def calibrate(
     if outcome.drift:
         draw_drift(outcome.drift, outcome.bundle.manifest.precisions, folder / "drift.png")
     _write_figures(outcome, folder / "calibration.json")
-    _print(outcome, settings)
+    console, manifest = Console(), outcome.bundle.manifest
+    if manifest.precisions:
+        print_precisions(console, manifest)
+    print_confidence(console, manifest)
+    if manifest.label_sets is not None:
+        print_label_sets(console, manifest.label_sets)
     tell(f"amended {bundle}; pictures and figures in {folder}")
 
 
@@ -138,36 +146,3 @@ def _write_figures(outcome: Outcome, path: Path) -> None:
         "drift": {f"{pattern}.{precision}": drift for (pattern, precision), drift in outcome.drift.items()},
     }
     write_file(path, msgspec.json.format(msgspec.json.encode(record), indent=1))
-
-
-def _print(outcome: Outcome, settings: CalibrationSettings) -> None:
-    """Accuracy by precision, kept layers, and confidence."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console, manifest = Console(), outcome.bundle.manifest
-    made = [record for record in manifest.precisions if record.precision in settings.precisions]
-    if made:
-        title = f"accuracy on {made[0].windows} validation windows, in %; at most {100 * settings.budget:g} may be lost"
-        table = Table(title=title, title_justify="left")
-        for column in ("live sensors", "precision", "fp32", "here", "same label", "converted", "kept", "ranges"):
-            table.add_column(column)
-        for r in made:
-            shares = (f"{100 * share:.1f}" for share in (r.accuracy_fp32, r.accuracy, r.agreement))
-            table.add_row(r.pattern, r.precision, *shares, str(r.converted), str(len(r.kept)), r.method)
-        console.print(table)
-    table = Table(title="confidence on test windows, in %", title_justify="left")
-    for column in ("live sensors", "temperature", "accuracy", "mean confidence", "ECE before", "ECE after"):
-        table.add_column(column)
-    for pattern, c in manifest.confidence.items():
-        shares = (f"{100 * share:.1f}" for share in (c.accuracy, c.confidence, c.ece_before, c.ece_after))
-        table.add_row(pattern, f"{manifest.temperatures[pattern]:.2f}", *shares)
-    console.print(table)
-    if manifest.label_sets is not None:
-        sets = manifest.label_sets
-        for pattern, covered in sets.covered.items():
-            console.print(
-                f"label sets, {pattern}: {sets.size[pattern]:.1f} labels on average hold the true one in "
-                f"{100 * covered:.1f} % of test windows (asked: {100 * sets.coverage:g} %)",
-                highlight=False,
-            )

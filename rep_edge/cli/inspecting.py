@@ -27,11 +27,11 @@ def print_bundle(bundle: Bundle) -> None:
     for precision, weights in manifest.weights.items():
         _say(console, f"weights {precision}: {weights.size / 1e6:.1f} MB, shared by its graphs")
     if manifest.precisions:
-        _print_precisions(console, manifest)
+        print_precisions(console, manifest)
     if manifest.confidence:
-        _print_confidence(console, manifest)
+        print_confidence(console, manifest)
     if manifest.label_sets is not None:
-        _print_label_sets(console, manifest.label_sets)
+        print_label_sets(console, manifest.label_sets)
     if manifest.engines:
         _print_engines(console, manifest)
     _print_provenance(console, manifest)
@@ -50,7 +50,7 @@ def _print_graphs(console: Console, manifest: Manifest) -> None:
             g.pattern,
             g.precision,
             f"{g.file.size / 1e3:.0f}",
-            f"{g.parity.max_abs_error:.1e} (limit {g.parity.tolerance:.0e})",
+            f"{g.parity.max_abs_error:.1e} (limit {g.parity.tolerance:g})",
             str(g.parity.windows),
         )
         for g in manifest.graphs
@@ -58,7 +58,8 @@ def _print_graphs(console: Console, manifest: Manifest) -> None:
     _print_table(console, "Graphs", columns, rows)
 
 
-def _print_precisions(console: Console, manifest: Manifest) -> None:
+def print_precisions(console: Console, manifest: Manifest) -> None:
+    """What each graph in another precision costs, and which layers stayed in fp32."""
     columns = ("live sensors", "precision", "accuracy", "in fp32", "allowed loss", "same label", "ranges", "layers")
     rows = [
         (
@@ -84,7 +85,8 @@ def _layers(kept: tuple[LayerRecord, ...]) -> str:
     return named if len(kept) <= REASONS else f"{named}; and {len(kept) - REASONS} more (--json)"
 
 
-def _print_confidence(console: Console, manifest: Manifest) -> None:
+def print_confidence(console: Console, manifest: Manifest) -> None:
+    """Temperatures, and how far confidence is from accuracy before and after."""
     columns = (
         "live sensors",
         "temperature",
@@ -109,7 +111,8 @@ def _print_confidence(console: Console, manifest: Manifest) -> None:
     _print_table(console, "Expected calibration error of the probabilities", columns, rows)
 
 
-def _print_label_sets(console: Console, sets: LabelSetRecord) -> None:
+def print_label_sets(console: Console, sets: LabelSetRecord) -> None:
+    """Thresholds, and what sets of labels hold."""
     columns = ("live sensors", "lowest probability", "true class in the set", "mean labels in a set")
     rows = [
         (pattern, f"{threshold:.3f}", _percent(sets.covered[pattern]), f"{sets.size[pattern]:.2f}")

@@ -256,5 +256,5 @@ def test_graphs_in_other_precisions_are_timed_beside_fp32(desk: Desk, tmp_path: 
     print_bench(result, console)
     told = console.file.getvalue()
     assert "the bundle's own graph, fp32" in told
-    assert "the same, int8" in told
+    assert "the bundle's own graph, int8" in told
     assert "seismic int8 vs fp32" in told
