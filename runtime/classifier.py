@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,28 +19,9 @@ from rep_edge.runtime.bundle import Bundle, open_bundle
 from rep_edge.runtime.choosing import AUTO, CPU_BACKEND, NATIVE, Wish, find_candidates, start_backend
 from rep_edge.runtime.engines.lookup import EngineMissing
 from rep_edge.runtime.finite import all_finite
+from rep_edge.runtime.prediction import Prediction
 from rep_edge.runtime.softmax import softmax
 from rep_edge.signals import Modality, Pattern
-
-
-class Prediction(msgspec.Struct, frozen=True, kw_only=True):
-    """What was heard in one window.
-
-    label: the most probable class, or None where no modality was live; probabilities: by label, empty where there is
-    none. pattern: live modalities joined by "+", "" for none; latency_s: time of graph and pre-checks.
-    start_s, end_s: the window on the stream's time line; reasons: by modality, why it was not live.
-    label_set: the classes that cannot be ruled out, the most probable first, at the coverage that the bundle was
-    calibrated to; None where it was not.
-    """
-
-    label: str | None
-    probabilities: dict[str, float]
-    pattern: str
-    latency_s: float
-    start_s: float
-    end_s: float
-    reasons: dict[str, str] = {}
-    label_set: tuple[str, ...] | None = None
 
 
 class Classifier:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rep_edge.errors import InputError
-from rep_edge.runtime.classifier import Prediction
+from rep_edge.runtime.prediction import Prediction
 from rep_edge.runtime.sources.recording import PIECE_S, Recording
 from rep_edge.runtime.streaming import EPSILON_S, StreamingClassifier
 from rep_edge.signals import WindowSpec

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rep_edge.errors import InputError
-from rep_edge.runtime.classifier import Classifier, Prediction
+from rep_edge.runtime.classifier import Classifier
 from rep_edge.runtime.health import Admission, HealthLimits, fault
+from rep_edge.runtime.prediction import Prediction
 from rep_edge.runtime.streams import StreamBuffer, checked_chunk
 
 EPSILON_S = 1e-6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rep_edge.runtime.classifier import Prediction
+from rep_edge.runtime.prediction import Prediction
 
 BOUND = {"fp32": 1e-4, "fp16": 5e-3, "int8": 5e-2}
 """Precision -> the largest difference of a probability between backends that run the same graph."""

@@ -18,8 +18,9 @@ from recorded import counts, write_mseed
 
 from rep_edge.cli.app import main
 from rep_edge.runtime.bundle import open_bundle
-from rep_edge.runtime.classifier import Classifier, Prediction
+from rep_edge.runtime.classifier import Classifier
 from rep_edge.runtime.manifest import ConfidenceRecord, EngineRecord, LabelSetRecord, LayerRecord, PrecisionRecord
+from rep_edge.runtime.prediction import Prediction
 
 DATA = Path(os.environ.get("REP_EDGE_DATA", "/nonexistent"))
 
@@ -262,7 +263,8 @@ IN_ONE = f"""
 import sys
 from rep_edge.cli.app import main
 from rep_edge.runtime.bundle import open_bundle
-from rep_edge.runtime.classifier import Classifier, Prediction
+from rep_edge.runtime.classifier import Classifier
+from rep_edge.runtime.prediction import Prediction
 from rep_edge.runtime.manifest import ConfidenceRecord, EngineRecord, LabelSetRecord, LayerRecord, PrecisionRecord
 try:
     main()

@@ -14,7 +14,8 @@ from rep_edge.cli.telling import tell
 
 if TYPE_CHECKING:
     from rep_edge.runtime.choosing import Wish
-    from rep_edge.runtime.classifier import Classifier, Prediction
+    from rep_edge.runtime.classifier import Classifier
+    from rep_edge.runtime.prediction import Prediction
 
 BundlePath = Annotated[Path, typer.Argument(help="Folder that export wrote.")]
 Sources = Annotated[

@@ -11,7 +11,8 @@ from bundles import PAIR, TRIPLE, make_bundle
 from numpy.typing import NDArray
 
 from rep_edge.export.streamed import StreamedHop
-from rep_edge.runtime.classifier import Classifier, Prediction
+from rep_edge.runtime.classifier import Classifier
+from rep_edge.runtime.prediction import Prediction
 from rep_edge.signals import Modality, WindowSpec
 
 UNEVEN = WindowSpec(

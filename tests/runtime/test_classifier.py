@@ -34,8 +34,9 @@ from rep_edge.runtime.amendment import amend
 from rep_edge.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from rep_edge.runtime.backends.sessions import OnnxRuntimeRunner
 from rep_edge.runtime.bundle import Bundle, file_record, open_bundle
-from rep_edge.runtime.classifier import Classifier, Prediction
+from rep_edge.runtime.classifier import Classifier
 from rep_edge.runtime.manifest import LabelSetRecord
+from rep_edge.runtime.prediction import Prediction
 from rep_edge.signals import WindowSpec
 
 WHOLE = ACOUSTIC.shape

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rep_edge.errors import InputError
-from rep_edge.runtime.classifier import Classifier, Prediction
+from rep_edge.runtime.classifier import Classifier
 from rep_edge.runtime.health import HealthLimits
+from rep_edge.runtime.prediction import Prediction
 from rep_edge.runtime.streaming import StreamingClassifier, StreamSettings
 
 SECONDS = 12

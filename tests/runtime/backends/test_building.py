@@ -20,8 +20,9 @@ from rep_edge.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from rep_edge.runtime.backends.sessions import OnnxRuntimeRunner
 from rep_edge.runtime.bundle import Bundle, open_bundle
 from rep_edge.runtime.choosing import Candidate, Candidates, Wish
-from rep_edge.runtime.classifier import Classifier, Prediction, start_classifier
+from rep_edge.runtime.classifier import Classifier, start_classifier
 from rep_edge.runtime.engines.lookup import EngineMissing
+from rep_edge.runtime.prediction import Prediction
 
 PATTERNS = ("acoustic+seismic", "acoustic", "seismic")
 SLEEP = "import time; time.sleep(600)"
