@@ -16,6 +16,7 @@ from rep_edge.calibration.adversarial import adversarial_windows
 from rep_edge.calibration.weights import share_weights
 from rep_edge.export.dependence import check_dependence
 from rep_edge.export.folding import fold
+from rep_edge.export.health import health_records
 from rep_edge.export.onnx import to_onnx
 from rep_edge.export.parity import check_parity
 from rep_edge.export.specialise import PatternGraph, specialise
@@ -40,13 +41,15 @@ Tell = Callable[[str], None]
 
 
 class Source(NamedTuple):
-    """What parity is checked on and where the model came from.
+    """What parity is checked on, where the model came from, and what its sensors are like.
 
-    windows: modality -> float32 [n, channels, samples], real ones; dataset: the data's name.
+    windows: modality -> float32 [n, channels, samples], real ones; dataset: the data's name; training: windows of the
+    same form that the model was trained on, None where they cannot be had.
     """
 
     windows: dict[str, NDArray[np.float32]]
     dataset: str
+    training: dict[str, NDArray[np.float32]] | None = None
 
 
 def optimised_graph(graph: PatternGraph, name: str) -> onnx.ModelProto:
@@ -91,12 +94,12 @@ def export_bundle(model: RepModel, out: Path, source: Source, tell: Tell) -> Man
             parity[name] = check_parity(model, pattern, folder / graph_path(name), kinds)
             worst = parity[name].max_abs_error
             tell(f"{name}: equals the trained model within {worst:.1e} on {parity[name].windows} windows")
-        manifest = _manifest(model, folder, parity, source.dataset)
+        manifest = _manifest(model, folder, parity, source)
         write_file(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
     return manifest
 
 
-def _manifest(model: RepModel, folder: Path, parity: dict[str, ParityRecord], dataset: str) -> Manifest:
+def _manifest(model: RepModel, folder: Path, parity: dict[str, ParityRecord], source: Source) -> Manifest:
     return Manifest(
         schema_version=SCHEMA_VERSION,
         modalities=model.spec.modalities,
@@ -111,11 +114,12 @@ def _manifest(model: RepModel, folder: Path, parity: dict[str, ParityRecord], da
         provenance=Provenance(
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             versions=package_versions("torch", "timm", "onnx", "onnxscript", "onnxslim", "onnxruntime", "numpy"),
-            dataset=dataset,
+            dataset=source.dataset,
             memory=model.config.adapter.memory if model.stage == "adapted" else "backbone",
             seed=model.config.seed,
             git_revision=git_revision() or "",
         ),
+        health={} if source.training is None else health_records(model.spec, source.training),
     )
 
 

@@ -100,7 +100,22 @@ def _read_manifest(path: Path) -> Manifest:
             raise InputError(f"{path}: temperatures names the unknown pattern {pattern!r}; export the bundle again")
         if not (math.isfinite(temperature) and temperature > 0):
             raise InputError(f"{path}: temperatures has {temperature} for {pattern}; it must be above 0")
+    _check_health(path, manifest)
     return manifest
+
+
+def _check_health(path: Path, manifest: Manifest) -> None:
+    """Every record is of a modality that there is, and its figures can be limits."""
+    for name, record in manifest.health.items():
+        if name not in manifest.spec.names:
+            raise InputError(f"{path}: health names the unknown modality {name!r}; export the bundle again")
+        figures = msgspec.structs.asdict(record)
+        for key, value in figures.items():
+            if not math.isfinite(value) or (value < 0 and not key.startswith("mean_")):
+                raise InputError(f"{path}: health of {name} has {key} {value}; export the bundle again")
+        for key in ("noise", "mean"):
+            if figures[f"{key}_low"] > figures[f"{key}_high"]:
+                raise InputError(f"{path}: health of {name} has {key}_low above {key}_high; export the bundle again")
 
 
 def _check_graphs(path: Path, manifest: Manifest) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,9 @@ from rep_edge.runtime.finite import all_finite
 from rep_edge.runtime.prediction import Prediction
 from rep_edge.runtime.softmax import softmax
 from rep_edge.signals import Modality, Pattern
+
+ONE_BY_ONE = frozenset({"onnxruntime-tensorrt", "onnxruntime-rtx"})
+"""Backends that build anew for every number of windows in a run, which would hold up the stream for seconds."""
 
 
 class Classifier:
@@ -101,30 +104,32 @@ class Classifier:
 
         Raises InputError: an unknown name, no live modality, a wrong shape or dtype, a NaN or infinity.
         """
+        return self.batch([windows], [start_s])[0]
+
+    def batch(
+        self, windows: Sequence[Mapping[str, NDArray[np.float32] | None]], start_s: Sequence[float]
+    ) -> list[Prediction]:
+        """Classify windows in which the same modalities are there, in one run of their graph; each as in a call.
+
+        latency_s: of each, its share of the whole. Where the backend would build an engine for every new number of
+        windows, they go one by one. Raises InputError as a call does, if any window gives reason to, and for windows
+        of several patterns.
+        """
         began = time.perf_counter()
-        live = {}
-        for name, values in windows.items():
-            if name not in self._shapes:
-                raise InputError(f"{name}: is no modality of this bundle; it has {', '.join(self.spec.names)}")
-            if values is not None:
-                live[name] = self._checked(self.spec[name], values)
-        if not live:
-            raise InputError(f"no live modality: give at least one of {', '.join(self.spec.names)}")
-        pattern = self._names[frozenset(live)]
-        logits = self._runner(pattern).run(live)[0]
+        rows = [self._live(window) for window in windows]
+        if not rows:
+            return []
+        if any(row.keys() != rows[0].keys() for row in rows):
+            raise InputError("windows of several patterns: give those of one pattern at a time")
+        pattern = self._names[frozenset(rows[0])]
+        logits = self._run(pattern, rows)
         if not np.isfinite(logits).all():
             raise InputError(f"{pattern}: the window's samples are too large to be computed with; scale them")
         probabilities = softmax(logits, self._temperatures[pattern])
-        threshold = self._thresholds.get(pattern)
-        return Prediction(
-            label=self.labels[int(probabilities.argmax())],
-            probabilities=dict(zip(self.labels, probabilities.tolist(), strict=True)),
-            pattern=pattern,
-            latency_s=time.perf_counter() - began,
-            start_s=start_s,
-            end_s=start_s + self.spec.window_s,
-            label_set=None if threshold is None else self._label_set(probabilities, threshold),
-        )
+        latency_s = (time.perf_counter() - began) / len(rows)
+        return [
+            self._prediction(pattern, row, at_s, latency_s) for row, at_s in zip(probabilities, start_s, strict=True)
+        ]
 
     def build_engines(self, backend: Backend, precision: str) -> None:
         """Have the engines built that `backend` lacks, and move each graph to its own once it is there.
@@ -157,6 +162,39 @@ class Classifier:
     def opened(self) -> tuple[str, ...]:
         """Patterns whose graphs are in memory, the least recently used first."""
         return tuple(self._runners)
+
+    def _live(self, windows: Mapping[str, NDArray[np.float32] | None]) -> dict[str, NDArray[np.float32]]:
+        """The modalities that are there, as the graph takes them."""
+        live = {}
+        for name, values in windows.items():
+            if name not in self._shapes:
+                raise InputError(f"{name}: is no modality of this bundle; it has {', '.join(self.spec.names)}")
+            if values is not None:
+                live[name] = self._checked(self.spec[name], values)
+        if not live:
+            raise InputError(f"no live modality: give at least one of {', '.join(self.spec.names)}")
+        return live
+
+    def _run(self, pattern: str, rows: Sequence[dict[str, NDArray[np.float32]]]) -> NDArray[np.float32]:
+        """Logits [B, classes] of B windows."""
+        runner = self._runner(pattern)
+        if len(rows) == 1 or self.backend in ONE_BY_ONE:
+            return np.concatenate([runner.run(row) for row in rows])
+        return runner.run({name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
+
+    def _prediction(
+        self, pattern: str, probabilities: NDArray[np.float64], start_s: float, latency_s: float
+    ) -> Prediction:
+        threshold = self._thresholds.get(pattern)
+        return Prediction(
+            label=self.labels[int(probabilities.argmax())],
+            probabilities=dict(zip(self.labels, probabilities.tolist(), strict=True)),
+            pattern=pattern,
+            latency_s=latency_s,
+            start_s=start_s,
+            end_s=start_s + self.spec.window_s,
+            label_set=None if threshold is None else self._label_set(probabilities, threshold),
+        )
 
     def _checked(self, modality: Modality, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """The window as the graph takes it, [1, channels, samples]."""

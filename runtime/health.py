@@ -1,112 +1,180 @@
-"""Whether a stream can be believed: faults of one window, and when a stream that had one is believed again."""
+"""Whether a stream is believed: states, what leads from one to the next, and the settings of both."""
 
 from __future__ import annotations
 
+import math
+from collections import deque
+from typing import Literal, NamedTuple, TypeAlias
+
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from rep_edge.errors import InputError
-from rep_edge.runtime.finite import all_finite
-from rep_edge.runtime.streams import Cut
-from rep_edge.signals import Modality
+
+StreamState: TypeAlias = Literal["live", "suspect", "lost", "recovering"]
+"""live and suspect streams take part in a window, lost and recovering ones do not."""
+
+Reason: TypeAlias = Literal[
+    "",
+    "no_samples",
+    "gap",
+    "not_finite",
+    "too_large",
+    "flat",
+    "stuck",
+    "clipped",
+    "clock",
+    "rate",
+    "dc_drift",
+    "noise_low",
+    "noise_high",
+    "flapping",
+]
+"""Why a stream is not live, as a fixed name for counters."""
+
+FLAPPING_LOSSES = 4
+"""Losses after which a stream comes and goes too often, where they lie within FLAPPING_S or FLAPPING_WINDOWS."""
+FLAPPING_S = 60.0
+FLAPPING_WINDOWS = 30
+MOST_READMIT = 32
+"""Healthy windows in a row that a stream must show at most, however often it came and went."""
 
 
 class HealthLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a window stops being healthy.
+    """Where a window stops being healthy, for every stream. None: what the bundle saw in training says, else a default.
 
-    stuck_s: longest run of one value, in s.
+    stuck_s: longest run of one value, in s (default 0.5).
     clipped: largest share, 0 to 1, of samples that lie at the window's lowest or at its highest value, where that value
-    is also twice as frequent as any between: a coarse converter's values are most frequent in the middle.
-    largest: largest magnitude of a sample, in the modality's unit; no sensor delivers more.
+    is also twice as frequent as any between: a coarse converter's values are most frequent in the middle (default 0.1).
+    largest: largest magnitude of a sample, in the modality's unit; no sensor delivers more (default 1e12).
+    margin: how far beyond what training saw a stream may go before it is suspect: its noise floor by this factor up or
+    down (4 is 12 dB), its mean by so many times the spread of the means or the highest noise floor.
+    rate: share by which the samples that come each second may differ from the rate before the stream is suspect.
+    suspect_after, clear_after: windows in a row after which a stream is suspect, and no more.
     readmit: healthy windows in a row after which a stream that was lost counts again.
     """
 
-    stuck_s: float = 0.5
-    clipped: float = 0.1
-    largest: float = 1e12
+    stuck_s: float | None = None
+    clipped: float | None = None
+    largest: float | None = None
+    margin: float = 4.0
+    rate: float = 0.02
+    suspect_after: int = 3
+    clear_after: int = 3
     readmit: int = 2
 
     def __post_init__(self) -> None:
-        for name, value in (("stuck_s", self.stuck_s), ("clipped", self.clipped), ("largest", self.largest)):
-            if not value > 0:
+        for name in ("stuck_s", "clipped", "largest", "rate"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
                 raise InputError(f"{name}: must be above 0, not {value}")
-        if self.readmit < 1:
-            raise InputError(f"readmit: must be at least 1 window, not {self.readmit}")
+        if not (math.isfinite(self.margin) and self.margin >= 1):
+            raise InputError(f"margin: must be at least 1, not {self.margin}")
+        for name in ("suspect_after", "clear_after", "readmit"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}: must be at least 1 window, not {getattr(self, name)}")
 
 
-def fault(modality: Modality, cut: Cut, limits: HealthLimits) -> str | None:
-    """What is wrong with a window, in words; None for a healthy one. A fault in one channel is one of the stream."""
-    if not cut.begun:
-        return "no samples yet"
-    if cut.silent:
-        return f"no samples for {_seconds(cut.silent, modality)}"
-    if cut.received < modality.samples:
-        return f"{_seconds(cut.received, modality)} of {_seconds(modality.samples, modality)} received"
-    if not all_finite(cut.values):
-        return "samples that are no numbers"
-    for channel in cut.values:
-        found = _channel_fault(channel, modality, limits)
-        if found:
-            return found
-    return None
+class Symptom(NamedTuple):
+    """What is wrong with one window. hard: it cannot be used; else it can, and is strange. told: in words."""
+
+    reason: Reason
+    told: str
+    hard: bool
 
 
-def _channel_fault(x: NDArray[np.float32], modality: Modality, limits: HealthLimits) -> str | None:
-    low, high = float(x.min()), float(x.max())
-    if max(-low, high) > limits.largest:
-        return f"samples as large as {max(-low, high):.1g}"
-    if low == high:
-        return f"flat at {low:g}"
-    run = longest_run(x)
-    if run > limits.stuck_s * modality.rate_hz:
-        return f"stuck at one value for {_seconds(run, modality)}"
-    share = max(np.count_nonzero(x == high), np.count_nonzero(x == low)) / x.size
-    if share > limits.clipped and _rails_stand_out(x):
-        return f"clipped, {100 * share:.0f} % of its samples at the limit"
-    return None
+class StreamHealth(msgspec.Struct, frozen=True):
+    """A stream in one window. reason: its name, "" while it is live; told: the same in words, with figures.
 
-
-def _rails_stand_out(x: NDArray[np.float32]) -> bool:
-    """Whether the lowest or highest value is more than twice as frequent as any value between the two."""
-    counts = np.unique(x, return_counts=True)[1]
-    inner = counts[1:-1].max() if counts.size > 2 else 0
-    return bool(max(counts[0], counts[-1]) > 2 * inner)
-
-
-def longest_run(x: NDArray[np.float32]) -> int:
-    """Samples in the longest run of equal neighbours, at least 1: [n] -> count."""
-    repeats = x[1:] == x[:-1]
-    if not repeats.any():
-        return 1
-    changes = np.flatnonzero(~repeats)
-    if not changes.size:
-        return x.size
-    return int(max(changes[0] + 1, x.size - 1 - changes[-1], np.diff(changes).max(initial=0)))
-
-
-def _seconds(samples: int, modality: Modality) -> str:
-    seconds = samples / modality.rate_hz
-    return f"{seconds:.1f} s" if seconds >= 0.1 else f"{1e3 * seconds:.2g} ms"
-
-
-class Admission:
-    """Hysteresis of one stream: lost with its first fault, live again after `readmit` healthy windows in a row.
-
-    A stream that begins is believed with its first healthy window.
+    A stream that recovers keeps the reason that it was lost for.
     """
 
-    def __init__(self, readmit: int) -> None:
-        self._readmit = readmit
-        self._healthy, self._was_live = 0, False
+    state: StreamState
+    reason: Reason = ""
+    told: str = ""
 
-    def judge(self, found: str | None) -> str | None:
-        """Why the stream is not live in this window, or None."""
-        if found is not None:
-            self._healthy = 0
-            return found
-        self._healthy += 1
-        if self._was_live and self._healthy < self._readmit:
-            return f"back, healthy for {self._healthy} of {self._readmit} windows"
-        self._healthy, self._was_live = self._readmit, True
-        return None
+    @property
+    def takes_part(self) -> bool:
+        """Whether the window's samples of this stream are classified."""
+        return self.state in ("live", "suspect")
+
+
+class Transition(NamedTuple):
+    """A stream that went from one state to another with the window that ends at end_s; told: why, "" for live."""
+
+    name: str
+    old: StreamState
+    new: StreamState
+    told: str
+    end_s: float
+
+
+UNHEARD = StreamHealth("lost", "no_samples", "no samples yet")
+"""A stream before its first window."""
+
+
+class HealthMachine:
+    """One stream's way through its states, a window at a time.
+
+    A hard symptom loses the stream at once; it is live again after `readmit` windows without one. A stream that comes
+    and goes too often has to show twice as many each time, and starts afresh once it has stayed for a while. Soft
+    symptoms make a live stream suspect, and clean windows clear it, both with hysteresis. A stream that begins is
+    believed with its first usable window.
+    """
+
+    def __init__(self, limits: HealthLimits, hop_s: float) -> None:
+        self._limits = limits
+        self._while = max(FLAPPING_WINDOWS, math.ceil(FLAPPING_S / hop_s))
+        self._losses: deque[int] = deque(maxlen=FLAPPING_LOSSES)
+        self._readmit = limits.readmit
+        self._window = self._usable = self._stayed = self._odd = self._clean = 0
+        self._cause: Symptom | None = None
+        self._begun = False
+        self.health = UNHEARD
+
+    def judge(self, symptom: Symptom | None) -> StreamHealth:
+        """The stream's health in the next window, in which `symptom` was found, or None."""
+        self._window += 1
+        if symptom is not None and symptom.hard:
+            self.health = self._lose(symptom)
+        else:
+            self._count(symptom)
+            self.health = self._keep(symptom) if self.health.takes_part or self._is_back() else self._wait()
+        return self.health
+
+    def _lose(self, symptom: Symptom) -> StreamHealth:
+        if self.health.takes_part:
+            self._losses.append(self._window)
+            if self._flaps():
+                self._readmit = min(2 * self._readmit, max(MOST_READMIT, self._limits.readmit))
+        self._cause = symptom
+        self._usable = self._stayed = self._odd = self._clean = 0
+        return StreamHealth("lost", symptom.reason, symptom.told)
+
+    def _count(self, symptom: Symptom | None) -> None:
+        self._usable += 1
+        self._odd, self._clean = (0, self._clean + 1) if symptom is None else (self._odd + 1, 0)
+
+    def _is_back(self) -> bool:
+        return not self._begun or self._usable >= self._readmit
+
+    def _wait(self) -> StreamHealth:
+        assert self._cause is not None
+        told = f"back, healthy for {self._usable} of {self._readmit} windows"
+        if self._readmit > self._limits.readmit:
+            return StreamHealth("recovering", "flapping", f"{told}, for it came and went")
+        return StreamHealth("recovering", self._cause.reason, told)
+
+    def _keep(self, symptom: Symptom | None) -> StreamHealth:
+        """Live or suspect, now that the stream takes part."""
+        self._begun = True
+        self._stayed += 1
+        if self._stayed >= self._while:
+            self._readmit = self._limits.readmit
+        if symptom is not None and (self.health.state == "suspect" or self._odd >= self._limits.suspect_after):
+            return StreamHealth("suspect", symptom.reason, symptom.told)
+        if self.health.state == "suspect" and self._clean < self._limits.clear_after:
+            return self.health
+        return StreamHealth("live")
+
+    def _flaps(self) -> bool:
+        return len(self._losses) == FLAPPING_LOSSES and self._window - self._losses[0] <= self._while

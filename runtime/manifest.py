@@ -114,6 +114,25 @@ class CalibrationRecord(Entry, frozen=True, kw_only=True):
     versions: dict[str, str]
 
 
+class HealthRecord(Entry, frozen=True, kw_only=True):
+    """What the training windows of one modality are like, so that a device can tell a sensor that has become strange.
+
+    windows: healthy windows looked at; the rest in the modality's unit, over all channels, without the last percent on
+    either side. noise_low, noise_high: RMS of a window's quietest quarter after its mean is taken off. mean_low,
+    mean_high: means. largest: largest magnitude of a sample; clipped: largest share, 0 to 1, of samples at the lowest
+    or highest value; stuck_s: longest run of one value, in s.
+    """
+
+    windows: int
+    noise_low: float
+    noise_high: float
+    mean_low: float
+    mean_high: float
+    largest: float
+    clipped: float
+    stuck_s: float
+
+
 class EngineRecord(Entry, frozen=True, kw_only=True):
     """A TensorRT engine that was built ahead of time and travels in the bundle.
 
@@ -155,7 +174,7 @@ class Manifest(Entry, frozen=True, kw_only=True):
     graphs: one per (pattern, precision); weights: precision to the external-data file its graphs share.
     temperatures: pattern to the divisor of its logits before the softmax (1.0: as trained). confidence: pattern to how
     honest that makes it; label_sets: None where none were asked for. precisions: one for each graph that is not fp32.
-    engines: built ahead of time.
+    engines: built ahead of time. health: modality to what its training windows are like, where they could be looked at.
     """
 
     schema_version: int
@@ -170,6 +189,7 @@ class Manifest(Entry, frozen=True, kw_only=True):
     confidence: dict[str, ConfidenceRecord] = {}
     label_sets: LabelSetRecord | None = None
     engines: tuple[EngineRecord, ...] = ()
+    health: dict[str, HealthRecord] = {}
 
     @property
     def graph_precisions(self) -> tuple[str, ...]:

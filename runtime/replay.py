@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from rep_edge.errors import InputError
 from rep_edge.runtime.prediction import Prediction
 from rep_edge.runtime.sources.recording import PIECE_S, Recording
-from rep_edge.runtime.streaming import EPSILON_S, StreamingClassifier
+from rep_edge.runtime.streaming import StreamingClassifier
+from rep_edge.runtime.windows import EPSILON_S
 from rep_edge.signals import WindowSpec
 
 LONGEST_WAIT_S = 86400.0

@@ -2,173 +2,45 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rep_edge.errors import InputError
 from rep_edge.runtime.classifier import Classifier
-from rep_edge.runtime.health import Admission, HealthLimits, fault
+from rep_edge.runtime.health import HealthLimits
+from rep_edge.runtime.predicting import predict
 from rep_edge.runtime.prediction import Prediction
-from rep_edge.runtime.streams import StreamBuffer, checked_chunk
-
-EPSILON_S = 1e-6
-"""Seconds; what times since 1970 lose in float64 is a quarter of it."""
-
-
-class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How streams are cut into windows. All times in s.
-
-    hop_s: from window to window; None: the bundle's.
-    lateness_s: how long a window waits for streams that lag behind the first one. Chunks that last longer need more.
-    slack_s: jitter of time stamps that is not taken for a gap. bridge_s: a gap filled by a straight line.
-    restart_s: a leap of a stream's time stamps by more than this, forward or back, is no gap: its clock was set.
-    """
-
-    hop_s: float | None = None
-    lateness_s: float = 0.5
-    slack_s: float = 0.02
-    bridge_s: float = 0.04
-    restart_s: float = 60.0
-    health: HealthLimits = HealthLimits()
-
-    def __post_init__(self) -> None:
-        if self.hop_s is not None and not (math.isfinite(self.hop_s) and self.hop_s > 0):
-            raise InputError(f"hop_s: must be above 0, not {self.hop_s}")
-        for name in ("lateness_s", "slack_s", "bridge_s", "restart_s"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise InputError(f"{name}: must be at least 0, not {getattr(self, name)}")
+from rep_edge.runtime.symptoms import limits_of
+from rep_edge.runtime.windows import LiveWindow, LiveWindows, StreamSettings
 
 
 class StreamingClassifier:
     """for prediction in stream.push("acoustic", chunk, start_s): ...
 
     At each hop the streams whose window is full, fresh and healthy make the live pattern; with none the label is None,
-    and the reasons say why. A hop is decided as soon as every stream that is delivering has delivered it, or
-    `lateness_s` after the first one has: a stream that stops costs one such wait and is not waited for again until it
-    delivers anew. Time goes on with the stream that is furthest; where none delivers, `advance` moves it.
-
-    A stream whose time stamps leap by more than `restart_s` is left out while the others go on; where none does, the
-    time line begins anew with it. All memory is taken here, whatever comes later.
+    and the reasons say why. Streams that are suspect are named, with the answer that there is without them. `LiveWindows` says when a hop is decided and which streams are waited for.
     """
 
-    def __init__(self, classifier: Classifier, settings: StreamSettings | None = None) -> None:
-        self.settings = settings or StreamSettings()
+    def __init__(
+        self, classifier: Classifier, settings: StreamSettings | None = None, health: HealthLimits | None = None
+    ) -> None:
         self.classifier, self.spec = classifier, classifier.spec
-        self.hop_s = self.settings.hop_s or self.spec.hop_s
-        history_s = self.settings.lateness_s + self.spec.window_s
-        slack_s, bridge_s = self.settings.slack_s, self.settings.bridge_s
-        self._buffers = {m.name: StreamBuffer(m, history_s, slack_s, bridge_s) for m in self.spec.modalities}
-        self._patience_s = history_s
-        self._begin_time_line()
+        limits = limits_of(classifier.bundle.manifest, health or HealthLimits())
+        self.windows = LiveWindows(classifier.spec, limits, settings)
+        self.settings, self.hop_s = self.windows.settings, self.windows.hop_s
 
     def push(self, name: str, chunk: NDArray[np.generic], start_s: float) -> list[Prediction]:
         """Samples [channels, n] or [n] of one stream from `start_s` on; the predictions that they complete.
 
         Raises InputError for an unknown name, another shape or kind of numbers, or a time that is no number.
         """
-        buffer = self._buffers.get(name)
-        if buffer is None:
-            raise InputError(f"{name}: is no modality of this bundle; it has {', '.join(self.spec.names)}")
-        modality = buffer.modality
-        values = checked_chunk(modality, chunk)
-        if not math.isfinite(start_s):
-            raise InputError(f"{name}: start_s must be a time in s, not {start_s}")
-        made: list[Prediction] = []
-        count = values.shape[1]
-        if not count or self._is_astray(name, start_s, count / modality.rate_hz, made):
-            return made
-        # Long chunks in pieces, so that the ring need not hold more than a window ahead of the hop that is due.
-        for at in range(0, count, modality.samples):
-            piece = values[:, at : at + modality.samples]
-            piece_s = start_s + at / modality.rate_hz
-            self._reach(piece_s, made)
-            buffer.push(piece, piece_s)
-            if name in self._silent and _has_reached(buffer, self._now - self.settings.lateness_s):
-                self._silent.discard(name)
-            self._reach(piece_s + piece.shape[1] / modality.rate_hz, made)
-        return made
+        return self._answer(self.windows.push(name, chunk, start_s))
 
     def advance(self, now_s: float) -> list[Prediction]:
         """Time has come to `now_s` though no samples did; the predictions of the hops that have waited long enough."""
-        if not math.isfinite(now_s):
-            raise InputError(f"now_s must be a time in s, not {now_s}")
-        made: list[Prediction] = []
-        self._reach(now_s, made)
-        return made
+        return self._answer(self.windows.advance(now_s))
 
-    def _begin_time_line(self) -> None:
-        for buffer in self._buffers.values():
-            buffer.restart()
-        self._admissions = {name: Admission(self.settings.health.readmit) for name in self.spec.names}
-        self._silent: set[str] = set()
-        self._apart_s: dict[str, float] = {}
-        self._astray_s: dict[str, float] = {}
-        self._now, self._first_end, self._hops = -math.inf, math.inf, 0
-
-    def _is_astray(self, name: str, start_s: float, length_s: float, made: list[Prediction]) -> bool:
-        """Whether the chunk is to be left out, since its time is not that of the other streams.
-
-        A stream that alone has delivered for longer than any window waits is right, and the time line begins anew.
-        """
-        apart_s = start_s - self._now
-        if self._now == -math.inf or -self.settings.restart_s - length_s <= apart_s <= self.settings.restart_s:
-            if self._apart_s:
-                self._apart_s.pop(name, None)
-                self._astray_s.clear()
-            return False
-        self._apart_s[name] = apart_s
-        self._astray_s[name] = self._astray_s.get(name, 0.0) + length_s
-        if self._astray_s[name] < self._patience_s:
-            return True
-        self._reach(self._now + self.settings.lateness_s, made)
-        self._begin_time_line()
-        return False
-
-    def _reach(self, time_s: float, made: list[Prediction]) -> None:
-        """Decide every hop that is complete, or late, now that time has come to `time_s`."""
-        if time_s > self._now:
-            if self._now == -math.inf:
-                self._first_end = time_s + self.spec.window_s
-            self._now = time_s
-        while True:
-            end_s = self._first_end + self._hops * self.hop_s
-            if self._now < end_s - EPSILON_S:
-                return
-            if not self._has_waited(end_s):
-                return
-            self._hops += 1
-            made.append(self._decide(end_s))
-
-    def _has_waited(self, end_s: float) -> bool:
-        """Whether nothing that may still come belongs to the window that ends at `end_s`."""
-        oldest_s = self._now - self.settings.lateness_s
-        if oldest_s >= end_s - EPSILON_S:
-            self._silent.update(name for name, buffer in self._buffers.items() if not _has_reached(buffer, end_s))
-            return True
-        return all(name in self._silent or buffer.holds(oldest_s, end_s) for name, buffer in self._buffers.items())
-
-    def _decide(self, end_s: float) -> Prediction:
-        """The prediction of the window that ends at `end_s`."""
-        live, reasons = {}, {}
-        for modality in self.spec.modalities:
-            cut = self._buffers[modality.name].cut(end_s)
-            reason = self._admissions[modality.name].judge(fault(modality, cut, self.settings.health))
-            if reason is None:
-                live[modality.name] = cut.values
-            else:
-                apart_s = self._apart_s.get(modality.name)
-                reasons[modality.name] = reason if apart_s is None else f"its clock is {apart_s:+.0f} s apart"
-        start_s = end_s - self.spec.window_s
-        if not live:
-            return Prediction(
-                label=None, probabilities={}, pattern="", latency_s=0.0, start_s=start_s, end_s=end_s, reasons=reasons
-            )
-        prediction = self.classifier(live, start_s)
-        return msgspec.structs.replace(prediction, reasons=reasons) if reasons else prediction
-
-
-def _has_reached(buffer: StreamBuffer, end_s: float) -> bool:
-    return buffer.end_s is not None and buffer.end_s >= end_s - EPSILON_S
+    def _answer(self, windows: Iterable[LiveWindow]) -> list[Prediction]:
+        # Each alone: together they would differ in the last digits, and with them by how long the chunks are.
+        return [prediction for window in windows for prediction in predict(self.classifier, [window])]

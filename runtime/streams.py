@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import NamedTuple
 
 import numpy as np
@@ -16,13 +17,15 @@ class Cut(NamedTuple):
     """A window of a stream.
 
     values: float32 [channels, samples], 0 where no sample came; received: how many samples came, of each channel;
-    silent: how many at its end did not; begun: whether the stream ever delivered.
+    silent: how many at its end did not; begun: whether the stream ever delivered; filled: how many of those received
+    are a straight line over a small gap.
     """
 
     values: NDArray[np.float32]
     received: int
     silent: int
     begun: bool
+    filled: int = 0
 
 
 class StreamBuffer:
@@ -30,6 +33,8 @@ class StreamBuffer:
 
     Sample i stands at time i / rate_hz. Chunks may have any length, come late, overlap or leave gaps: what was received
     first stays, a gap stays marked. Memory is taken once, here.
+
+    gaps, filled: gaps so far that stayed, and small ones that were filled.
 
     history_s: how far back a window may end before the newest sample.
     slack_s: a chunk that starts so near to the end of the one before it is taken to follow on, for time stamps jitter.
@@ -43,6 +48,9 @@ class StreamBuffer:
         self._values = np.zeros((modality.channels, self._size), dtype=np.float32)
         self._came = np.zeros(self._size, dtype=bool)
         self._end: int | None = None
+        # Where the straight lines lie; those that have left the ring are forgotten.
+        self._bridges: deque[tuple[int, int]] = deque()
+        self.gaps = self.filled = 0
 
     @property
     def end_s(self) -> float | None:
@@ -52,6 +60,7 @@ class StreamBuffer:
     def restart(self) -> None:
         """Forget everything: the time line begins anew."""
         self._end = None
+        self._bridges.clear()
 
     def push(self, values: NDArray[np.float32], start_s: float) -> None:
         """Add samples float32 [channels, n], at most a window of them, that begin at `start_s`."""
@@ -64,19 +73,27 @@ class StreamBuffer:
         else:
             start = round(exact)
             if 0 < start - self._end <= self._bridge:
-                values, start = self._bridged(values, start - self._end), self._end
+                self._fill(start, values)
+            elif start > self._end:
+                self.gaps += 1
         self._open(start + values.shape[1])
         oldest = self._end - self._size
         if start < oldest:
             values, start = values[:, oldest - start :], oldest
         self._write(values, start)
 
-    def _bridged(self, values: NDArray[np.float32], gap: int) -> NDArray[np.float32]:
-        """The samples, led to by `gap` samples on a straight line from the last one held."""
+    def _fill(self, stop: int, values: NDArray[np.float32]) -> None:
+        """A straight line from the last sample held to the first of `values`, which stands at `stop`."""
         assert self._end is not None
-        last = self._values[:, [(self._end - 1) % self._size]]
-        way = np.arange(1, gap + 1, dtype=np.float32) / np.float32(gap + 1)
-        return np.concatenate([last + way * (values[:, :1] - last), values], axis=1)
+        start = self._end
+        while self._bridges and self._bridges[0][1] < stop - self._size:
+            self._bridges.popleft()
+        self._bridges.append((start, stop))
+        self.filled += 1
+        last = self._values[:, [(start - 1) % self._size]]
+        way = np.arange(1, stop - start + 1, dtype=np.float32) / np.float32(stop - start + 1)
+        self._open(stop)
+        self._write(last + way * (values[:, :1] - last), start)
 
     def _open(self, stop: int) -> None:
         """Move the end to `stop`, if that is later: what lies between is not received yet."""
@@ -126,7 +143,8 @@ class StreamBuffer:
                 np.copyto(window[:, at : at + length], self._values[:, part], where=came)
             received += count
             at += length
-        return Cut(window, received, max(0, stop - self._end), True)
+        filled = sum(max(0, min(end, last) - max(begin, first)) for begin, end in self._bridges)
+        return Cut(window, received, max(0, stop - self._end), True, filled)
 
     def _parts(self, start: int, stop: int) -> list[slice]:
         """Where samples start..stop lie in the ring: none, one or two pieces."""

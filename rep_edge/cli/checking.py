@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from rep_edge.cli.telling import tell
 from rep_edge.errors import InputError
+from rep_edge.runtime.doctor.private import without_home
 
 if TYPE_CHECKING:
     from rep_edge.runtime.doctor.machine import Machine
@@ -24,6 +24,12 @@ def register(app: typer.Typer) -> None:
 def doctor(
     bundle: Annotated[Path | None, typer.Argument(help="Folder that export wrote; say what runs it here.")] = None,
     json: Annotated[bool, typer.Option("--json", help="JSON on standard output and nothing else there.")] = False,
+    zip: Annotated[
+        Path | None, typer.Option("--zip", help="Write a file to send with a question: this, settings, logs.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="With --zip: the service's YAML file; its state folder is read too.")
+    ] = None,
 ) -> None:
     """Start every backend on a graph of one node and say what runs here, and why the rest does not.
 
@@ -32,19 +38,27 @@ def doctor(
     import msgspec
 
     from rep_edge.runtime.doctor.report import examine
+    from rep_edge.runtime.doctor.support import require_zip
 
+    if zip is not None:
+        require_zip(zip)
+    elif config is not None:
+        raise InputError("--config: belongs to --zip; give that too")
     report = examine(bundle, tell)
-    text = msgspec.json.encode(report).decode() if json else "\n".join(_lines(report))
-    print(without_home(text, Path.home()))
+    encoded, lines = msgspec.json.encode(report).decode(), "\n".join(_lines(report))
+    print(without_home(encoded if json else lines, Path.home()))
+    if zip is not None:
+        _write_zip(zip, {"doctor.json": encoded, "doctor.txt": lines}, config)
     if report.problem:
         raise InputError(without_home(report.problem, Path.home()))
 
 
-def without_home(text: str, home: Path) -> str:
-    """The text with "~" for the home folder, whose name is a person's."""
-    if home == Path(home.anchor):
-        return text
-    return re.sub(rf"{re.escape(str(home))}(?![\w.-])", "~", text)
+def _write_zip(path: Path, report: dict[str, str], config: Path | None) -> None:
+    from rep_edge.runtime.doctor.support import write_zip
+
+    for line in write_zip(path, report, config):
+        tell(f"left out: {line}")
+    tell(f"written to {path}: look through it, then send it")
 
 
 def _lines(report: Report) -> list[str]:

@@ -11,11 +11,17 @@ from rep_edge.cli.telling import tell
 from rep_edge.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rep_edge.data.windows import WindowDataset
     from rep_edge.export.exporting import Source
     from rep_edge.model import RepModel
 
 REAL_WINDOWS = 64
 """Test windows that parity is checked on, spread over the classes."""
+TRAINING_WINDOWS = 400
+"""Training windows that say what healthy sensors are like, drawn with the model's seed."""
 
 
 def register(app: typer.Typer) -> None:
@@ -64,19 +70,28 @@ def bench(
 
 
 def _source(model: RepModel) -> Source:
-    """Real windows of the model's own test data; seeded noise, and a line that says so, where it cannot be opened."""
+    """Real windows of the model's own data; seeded noise, and a line that says so, where it cannot be opened."""
     import numpy as np
 
     from rep_edge.data.splits import open_splits
     from rep_edge.export.exporting import Source
 
+    rng = np.random.default_rng(model.config.seed)
     try:
-        test = open_splits(model.config).test
+        splits = open_splits(model.config)
     except InputError as error:
         tell(f"no real windows to compare on, noise instead: {error}")
-        rng = np.random.default_rng(model.config.seed)
+        tell("no training windows either: health is told by the defaults alone")
         noise = {m.name: rng.standard_normal((8, *m.shape)).astype(np.float32) for m in model.spec.modalities}
         return Source(noise, "not available")
-    chosen = np.linspace(0, len(test) - 1, min(REAL_WINDOWS, len(test))).astype(int)
-    windows = [test[int(i)].values for i in chosen]
-    return Source({name: np.stack([w[name] for w in windows]) for name in model.spec.names}, test.name)
+    chosen = np.linspace(0, len(splits.test) - 1, min(REAL_WINDOWS, len(splits.test))).astype(int)
+    drawn = rng.choice(len(splits.train), min(TRAINING_WINDOWS, len(splits.train)), replace=False)
+    return Source(_stack(splits.test, chosen), splits.test.name, _stack(splits.train, np.sort(drawn)))
+
+
+def _stack(dataset: WindowDataset, indices: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+    """Modality -> float32 [n, channels, samples]."""
+    import numpy as np
+
+    windows = [dataset[int(i)].values for i in indices]
+    return {name: np.stack([window[name] for window in windows]) for name in dataset.spec.names}

@@ -32,6 +32,8 @@ def print_bundle(bundle: Bundle) -> None:
         print_confidence(console, manifest)
     if manifest.label_sets is not None:
         print_label_sets(console, manifest.label_sets)
+    if manifest.health:
+        _print_health(console, manifest)
     if manifest.engines:
         _print_engines(console, manifest)
     _print_provenance(console, manifest)
@@ -119,6 +121,24 @@ def print_label_sets(console: Console, sets: LabelSetRecord) -> None:
         for pattern, threshold in sets.thresholds.items()
     ]
     _print_table(console, f"Label sets, to hold the true class in {_percent(sets.coverage)}", columns, rows)
+
+
+def _print_health(console: Console, manifest: Manifest) -> None:
+    """What a device holds its sensors against."""
+    columns = ("sensor", "noise", "mean", "largest", "clipped", "stuck", "windows")
+    rows = [
+        (
+            f"{name}, {manifest.spec[name].unit}",
+            f"{seen.noise_low:.3g} to {seen.noise_high:.3g}",
+            f"{seen.mean_low:.3g} to {seen.mean_high:.3g}",
+            f"{seen.largest:.3g}",
+            _percent(seen.clipped),
+            f"{seen.stuck_s:.2g} s",
+            str(seen.windows),
+        )
+        for name, seen in manifest.health.items()
+    ]
+    _print_table(console, "Sensors in training", columns, rows)
 
 
 def _print_engines(console: Console, manifest: Manifest) -> None:

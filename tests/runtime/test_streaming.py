@@ -18,7 +18,8 @@ from rep_edge.errors import InputError
 from rep_edge.runtime.classifier import Classifier
 from rep_edge.runtime.health import HealthLimits
 from rep_edge.runtime.prediction import Prediction
-from rep_edge.runtime.streaming import StreamingClassifier, StreamSettings
+from rep_edge.runtime.streaming import StreamingClassifier
+from rep_edge.runtime.windows import StreamSettings
 
 SECONDS = 12
 RATE = {m.name: int(m.rate_hz) for m in TRIPLE.modalities}
@@ -340,8 +341,7 @@ def test_settings_that_are_none(name: str, value: float) -> None:
 
 
 def test_limits_are_the_callers(classifier: Classifier, signal: dict[str, NDArray[np.float32]]) -> None:
-    limits = HealthLimits(clipped=0.9, readmit=1)
-    stream = StreamingClassifier(classifier, StreamSettings(health=limits))
+    stream = StreamingClassifier(classifier, health=HealthLimits(clipped=0.9, readmit=1))
     clipped = {name: np.clip(values, -0.3, 0.3) for name, values in signal.items()}
     assert PAIR.names == BOTH
     assert patterns(feed(stream, clipped, 0, 3)) == [(1 + 0.5 * i, "acoustic+seismic") for i in range(5)]

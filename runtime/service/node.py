@@ -1,0 +1,169 @@
+"""One sensor node: chunks in, windows that are due out; answers in, events out. No threads and no clock of its own."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from rep_edge.runtime.clocks import ClockSettings, StreamClock
+from rep_edge.runtime.events.event import Event, Verdict
+from rep_edge.runtime.events.ring import Ring
+from rep_edge.runtime.events.tracking import Tracker, TrackSettings
+from rep_edge.runtime.health import Transition
+from rep_edge.runtime.prediction import Prediction
+from rep_edge.runtime.sources.live import Chunk
+from rep_edge.runtime.symptoms import Limits
+from rep_edge.runtime.windows import LiveWindow, LiveWindows, StreamSettings
+from rep_edge.signals import WindowSpec
+
+VERDICTS = 200
+"""Verdicts that are kept for people to look at."""
+
+SHOWN_S = 12.0
+"""Seconds of waveform that are kept for people to look at."""
+
+
+class ClipSpan(NamedTuple):
+    """What is recorded of a track: seconds before its onset and after its end, and at most."""
+
+    before_s: float
+    after_s: float
+    longest_s: float
+
+
+class NodeSettings(NamedTuple):
+    """What a node is told.
+
+    limits: modality -> where its windows stop being healthy; delays_s: modality -> how much later than the others its
+    samples arrive, in s; clip: None for no recordings.
+    """
+
+    timing: StreamSettings
+    limits: Mapping[str, Limits]
+    tracks: TrackSettings
+    delays_s: Mapping[str, float]
+    clip: ClipSpan | None
+
+
+class DueClip(NamedTuple):
+    """The recording of a track: modality -> [channels, n], NaN where nothing came; start_s: in s since 1970."""
+
+    event: Event
+    waveforms: dict[str, NDArray[np.float32]]
+    start_s: float
+
+
+class Node:
+    """node.receive("acoustic", chunk); for window in node.take_due(): events = node.finish(window, answer, offset_s)
+
+    All times but those of events are on the common line, `time.monotonic()` in s; `wall_offset_s` is what makes them s
+    since 1970. The time line begins with the first `advance`: from then on every hop is due, whatever comes.
+    """
+
+    def __init__(self, name: str, spec: WindowSpec, labels: Sequence[str], settings: NodeSettings) -> None:
+        self.name, self.spec, self.settings = name, spec, settings
+        self.windows = LiveWindows(spec, settings.limits, settings.timing)
+        self.clocks = {
+            m.name: StreamClock(ClockSettings(delay_s=settings.delays_s.get(m.name, 0.0))) for m in spec.modalities
+        }
+        kept_s = SHOWN_S + spec.window_s
+        if settings.clip is not None:
+            kept_s += settings.clip.before_s + settings.clip.longest_s + settings.clip.after_s
+        self.rings = {m.name: Ring(m, kept_s) for m in spec.modalities}
+        self.tracker = Tracker(name, labels, settings.tracks)
+        self.verdicts: deque[Verdict] = deque(maxlen=VERDICTS)
+        self.counts = NodeCounts()
+        self.latest: Prediction | None = None
+        self._due: list[LiveWindow] = []
+        self._clips: list[Event] = []
+
+    def receive(self, stream: str, chunk: Chunk) -> None:
+        """Samples of one stream at the modality's rate, float32 [channels, n], in the order in which they arrived."""
+        clock = self.clocks[stream]
+        start_s = clock.place(chunk)
+        self.windows.note_rate(stream, clock.seen_hz)
+        self.rings[stream].push(chunk.values, start_s)
+        self._due += self.windows.push(stream, chunk.values, start_s)
+
+    def advance(self, now_s: float) -> None:
+        """Time has come to `now_s`, whether samples did or not."""
+        self._due += self.windows.advance(now_s)
+
+    def take_due(self) -> list[LiveWindow]:
+        """Windows that wait for their answer, each once, in the order of time."""
+        due, self._due = self._due, []
+        return due
+
+    def take_transitions(self) -> list[Transition]:
+        """Streams that were lost, came back or became suspect since the last call."""
+        return self.windows.take_transitions()
+
+    def finish(self, prediction: Prediction, wall_offset_s: float) -> list[Event]:
+        """Take over the answer to the oldest window that was due; the events that it makes."""
+        step = self.tracker.step(prediction, wall_offset_s)
+        self.verdicts.append(step.verdict)
+        self.counts.add(prediction, self.latest, step.events)
+        self.latest = prediction
+        return self._with_clips(step.events)
+
+    def adopt(self, labels: Sequence[str], wall_offset_s: float) -> list[Event]:
+        """From now on the answers name these classes; tracks that go on are ended, and their events returned."""
+        events = self.end_tracks(wall_offset_s)
+        self.tracker = Tracker(self.name, labels, self.settings.tracks)
+        return events
+
+    def end_tracks(self, wall_offset_s: float) -> list[Event]:
+        """End all tracks that go on: the service stops. What they give is recorded as far as it was heard."""
+        return self._with_clips(self.tracker.finish(wall_offset_s))
+
+    def take_clips(self, now_s: float, wall_offset_s: float, *, at_once: bool = False) -> list[DueClip]:
+        """Recordings whose last seconds have come, or all that wait with `at_once`."""
+        span = self.settings.clip
+        if span is None:
+            return []
+        late_s = self.settings.timing.lateness_s
+        due, waiting = [], []
+        for event in self._clips:
+            ready = event.end_s - wall_offset_s + span.after_s + late_s <= now_s
+            (due if ready or at_once else waiting).append(event)
+        self._clips = waiting
+        return [self._cut(event, span, wall_offset_s) for event in due]
+
+    def _with_clips(self, events: Sequence[Event]) -> list[Event]:
+        """The events; those that end a track name the recording that there will be."""
+        if self.settings.clip is None:
+            return list(events)
+        named = [msgspec.structs.replace(e, clip=e.track) if e.phase == "end" else e for e in events]
+        self._clips += [event for event in named if event.clip]
+        return named
+
+    def _cut(self, event: Event, span: ClipSpan, wall_offset_s: float) -> DueClip:
+        """What the rings still hold of a track; of one longer than `longest_s` its last part."""
+        stop_s = event.end_s + span.after_s
+        start_s = max(event.start_s - span.before_s, stop_s - span.before_s - span.longest_s - span.after_s)
+        waveforms = {
+            name: ring.cut(start_s - wall_offset_s, stop_s - wall_offset_s) for name, ring in self.rings.items()
+        }
+        return DueClip(event, waveforms, start_s)
+
+
+class NodeCounts:
+    """Counters of a node since the service started, as `NodeStatus` has them."""
+
+    def __init__(self) -> None:
+        self.windows = self.without = self.switches = 0
+        self.patterns: Counter[str] = Counter()
+        self.events: Counter[str] = Counter()
+
+    def add(self, prediction: Prediction, before: Prediction | None, events: Sequence[Event]) -> None:
+        """One more hop, and the events that it made."""
+        self.windows += 1
+        self.without += not prediction.pattern
+        self.patterns[prediction.pattern] += 1
+        self.switches += before is not None and before.pattern != prediction.pattern
+        self.events.update(event.label for event in events if event.phase == "onset")

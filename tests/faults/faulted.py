@@ -1,0 +1,109 @@
+"""Sensors of noise with faults, played to a node's core, and what must be true of its predictions whatever the faults."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from bundles import PAIR
+
+from rep_edge.runtime.classifier import Classifier
+from rep_edge.runtime.clocks import StreamClock
+from rep_edge.runtime.faults.fault import Fault
+from rep_edge.runtime.faults.injecting import inject
+from rep_edge.runtime.predicting import predict
+from rep_edge.runtime.prediction import Prediction
+from rep_edge.runtime.sources.live import Chunk
+from rep_edge.runtime.windows import LiveWindows
+
+HOP_S, WINDOW_S = PAIR.hop_s, PAIR.window_s
+CHUNK_S = 0.1
+CLOCKS = {"acoustic": (0.0, 0.0), "seismic": (1_700_000_000.0, 3e-5)}
+"""Offset in s and drift of each sensor's own clock."""
+
+LEAST_S = {"dropout": 0.1, "nan": 0.3, "stuck": 0.6, "clip": 0.6}
+"""Faults after which a stream cannot be believed -> how much of one a window must hold for that."""
+SLACK_S, CLOCK_SLACK_S = 0.1, 0.4
+"""What the time line may be wrong by, and where a clock is wrong or chunks are late."""
+CLOCK_KINDS = {"jump", "drift", "late", "rate"}
+
+
+def sensor(name: str, seconds: float, seed: int) -> Iterator[Chunk]:
+    """Noise in chunks of CHUNK_S that arrive as soon as they are complete, and have times of the sensor's own clock."""
+    modality, (offset_s, drift) = PAIR[name], CLOCKS[name]
+    rng, size = np.random.default_rng([seed, len(name)]), round(CHUNK_S * PAIR[name].rate_hz)
+    for turn in range(round(seconds / CHUNK_S)):
+        values = rng.standard_normal((modality.channels, size), np.float32)
+        start_s = turn * CHUNK_S
+        yield Chunk(values, offset_s + start_s * (1 + drift), modality.rate_hz, start_s + CHUNK_S)
+
+
+def deliveries(faults: Sequence[Fault], seconds: float, seed: int = 0) -> Iterator[tuple[str, Chunk]]:
+    """What both sensors deliver, in the order in which it arrives."""
+
+    def stream(name: str) -> Iterator[tuple[str, Chunk]]:
+        mine = [fault for fault in faults if fault.stream == name]
+        return ((name, chunk) for chunk in inject(sensor(name, seconds, seed), mine, seed, CLOCKS[name][0]))
+
+    return heapq.merge(*map(stream, PAIR.names), key=lambda delivery: delivery[1].arrived_s)
+
+
+class Core:
+    """Clocks, windows and classifier of one node."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.windows = LiveWindows(classifier.spec)
+        self._classifier = classifier
+        self._clocks = {name: StreamClock() for name in classifier.spec.names}
+        self.windows.advance(0.0)
+
+    def play(self, delivered: Iterable[tuple[str, Chunk]], until_s: float) -> Iterator[Prediction]:
+        """A turn every CHUNK_S, whether something came or not."""
+        turn_s = 0.0
+        for name, chunk in delivered:
+            while chunk.arrived_s > turn_s:
+                turn_s += CHUNK_S
+                yield from predict(self._classifier, self.windows.advance(turn_s))
+            clock = self._clocks[name]
+            start_s = clock.place(chunk)
+            self.windows.note_rate(name, clock.seen_hz)
+            yield from predict(self._classifier, self.windows.push(name, chunk.values, start_s))
+        yield from predict(self._classifier, self.windows.advance(until_s))
+
+
+def play(classifier: Classifier, faults: Sequence[Fault], seconds: float, seed: int = 0) -> list[Prediction]:
+    """All predictions of so many seconds with these faults."""
+    return list(Core(classifier).play(deliveries(faults, seconds, seed), seconds + 1.0))
+
+
+def require_every_hop(made: Sequence[Prediction], seconds: float) -> None:
+    """Exactly one prediction a hop, from the first window to the last."""
+    ends = [prediction.end_s for prediction in made]
+    np.testing.assert_allclose(np.diff(ends), HOP_S, atol=1e-6)
+    assert ends[0] <= WINDOW_S + HOP_S
+    assert ends[-1] >= seconds - HOP_S
+    assert all(set(p.reasons) | set(p.pattern.split("+")) - {""} == set(PAIR.names) for p in made)
+
+
+def require_no_dead_stream(made: Sequence[Prediction], faults: Sequence[Fault]) -> None:
+    """No prediction rests on a stream of which its window holds nothing but a fault."""
+    for prediction in made:
+        dead = {f.stream for f in faults if _kills(f, prediction, _slack_s(f.stream, faults))}
+        assert not dead & set(prediction.pattern.split("+")), f"{dead} at {prediction.end_s}: {prediction.pattern}"
+
+
+def _kills(fault: Fault, prediction: Prediction, slack_s: float) -> bool:
+    shared_s = min(fault.end_s, prediction.end_s) - max(fault.start_s, prediction.start_s)
+    return fault.kind in LEAST_S and shared_s >= LEAST_S[fault.kind] + slack_s
+
+
+def _slack_s(stream: str, faults: Sequence[Fault]) -> float:
+    clocks = any(fault.stream == stream and fault.kind in CLOCK_KINDS for fault in faults)
+    return CLOCK_SLACK_S if clocks else SLACK_S
+
+
+def hops_out(made: Sequence[Prediction], stream: str, from_s: float) -> int:
+    """How many of the hops whose windows begin at `from_s` or later pass before one has the stream."""
+    after = [prediction for prediction in made if prediction.start_s >= from_s]
+    return next(number for number, prediction in enumerate(after) if stream in prediction.pattern)
