@@ -8,7 +8,7 @@
 BIN := .venv/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
-EXTRAS_demo := export,sensors
+EXTRAS_demo := export,sensors,service
 EXTRAS_dev := dev
 
 help:

@@ -12,14 +12,14 @@ BLOCKS = 16
 """Pieces of a window whose RMS is compared: an eighth of a second each where it lasts two."""
 FEWEST_IN_BLOCK = 4
 QUIET = 4
-"""The noise floor is that of the quietest quarter of the blocks: what passes by is louder, but not all the time."""
+"""The noise floor is that of the quietest quarter of the pieces: what passes by is louder, but not all the time."""
 
 
 class Figures(NamedTuple):
     """Of one channel's window, in the modality's unit.
 
-    lowest, highest: samples; mean: of all; level: RMS after the mean is taken off; floor: the same of the quietest
-    quarter of the window's pieces.
+    lowest, highest: samples; mean: of all; level: RMS after the mean is taken off; floor: the same of the louder piece
+    of the quietest quarter of the window's pieces, each after its own mean is taken off.
     """
 
     lowest: float
@@ -40,13 +40,15 @@ def figures(x: NDArray[np.float32]) -> Figures | None:
         if not (math.isfinite(mean) or np.isfinite(x).all()):
             return None
         centred = (x - np.float32(mean))[: blocks * length].reshape(blocks, length)
-        powers = sorted((np.einsum("ij,ij->i", centred, centred) / length).tolist())
+        powers = np.einsum("ij,ij->i", centred, centred) / length
+        # Each block around its own mean: what is loud elsewhere moves the mean of all.
+        quiet = sorted((powers - np.square(np.add.reduce(centred, axis=1) / length)).tolist())
     return Figures(
         lowest=float(np.minimum.reduce(x)),
         highest=float(np.maximum.reduce(x)),
         mean=mean,
-        level=math.sqrt(sum(powers) / blocks),
-        floor=math.sqrt(powers[max(0, blocks // QUIET - 1)]),
+        level=math.sqrt(np.add.reduce(powers) / blocks),
+        floor=math.sqrt(max(0.0, quiet[max(0, blocks // QUIET - 1)])),
     )
 
 

@@ -118,8 +118,8 @@ class HealthRecord(Entry, frozen=True, kw_only=True):
     """What the training windows of one modality are like, so that a device can tell a sensor that has become strange.
 
     windows: healthy windows looked at; the rest in the modality's unit, over all channels, without the last percent on
-    either side. noise_low, noise_high: RMS of a window's quietest quarter after its mean is taken off. mean_low,
-    mean_high: means. largest: largest magnitude of a sample; clipped: largest share, 0 to 1, of samples at the lowest
+    either side. noise_low, noise_high: RMS of the quietest quarter of a window, means taken off. mean_low, mean_high:
+    means. largest: largest magnitude of a sample; clipped: largest share, 0 to 1, of samples at the lowest
     or highest value; stuck_s: longest run of one value, in s.
     """
 

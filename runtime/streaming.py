@@ -19,7 +19,8 @@ class StreamingClassifier:
     """for prediction in stream.push("acoustic", chunk, start_s): ...
 
     At each hop the streams whose window is full, fresh and healthy make the live pattern; with none the label is None,
-    and the reasons say why. Streams that are suspect are named, with the answer that there is without them. `LiveWindows` says when a hop is decided and which streams are waited for.
+    and the reasons say why. Streams that are suspect are named, beside the answer that there is without them.
+    `LiveWindows` says when a hop is decided and which streams are waited for.
     """
 
     def __init__(

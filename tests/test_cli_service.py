@@ -1,4 +1,4 @@
-"""serve and install-service as commands: what they print, and that a mistake ends in one line before anything starts."""
+"""serve and install-service as commands: what they print; a mistake ends in one line before anything starts."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def test_a_mistake_in_the_file_is_one_line_before_anything_starts(
     arguments: tuple[str, ...], config: Path, served: list[ServiceConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config.write_text(config.read_text().replace("acoustic", "acustic"))
-    told = "error: rep-edge.yaml: line 6, nodes[0].streams.acustic: is no modality of the bundle; it has acoustic, seismic"
+    told = (
+        "error: rep-edge.yaml: line 6, nodes[0].streams.acustic: is no modality of the bundle; it has acoustic, seismic"
+    )
     assert run("serve", "--config", config, *arguments).error == told
     config.write_text(config.read_text() + "backend: gpu\n")
     done = run("serve", "--config", config, *arguments)
@@ -82,7 +84,9 @@ def test_a_mistake_in_the_file_is_one_line_before_anything_starts(
     assert done.error.startswith("error: rep-edge.yaml: line 7, backend: is none of ")
     monkeypatch.delenv("PASSWORD")
     assert "the environment variable PASSWORD is not set" in run("serve", "--config", config, *arguments).error
-    assert run("serve", "--config", config.parent / "none.yaml", *arguments).error.endswith("(No such file or directory)")
+    assert run("serve", "--config", config.parent / "none.yaml", *arguments).error.endswith(
+        "(No such file or directory)"
+    )
     assert served == []
 
 

@@ -69,6 +69,9 @@ class Ring:
     def _write(self, values: NDArray[np.float32], start: int) -> None:
         """Put samples where none came before; what lies between the end and them is not received yet."""
         assert self._end is not None
+        if start == self._end and values.shape[1] <= self._size:
+            self._append(values, start)
+            return
         stop = start + values.shape[1]
         end = max(self._end, stop)
         self._values[:, np.arange(max(self._end, end - self._size), end) % self._size] = np.nan
@@ -77,3 +80,11 @@ class Ring:
         places = np.arange(oldest, stop) % self._size
         held = self._values[:, places]
         self._values[:, places] = np.where(np.isnan(held), values[:, oldest - start :], held)
+
+    def _append(self, values: NDArray[np.float32], start: int) -> None:
+        """What follows on, as nearly all chunks do: in one piece, or two where the ring's seam lies in it."""
+        at, count = start % self._size, values.shape[1]
+        before = min(count, self._size - at)
+        self._values[:, at : at + before] = values[:, :before]
+        self._values[:, : count - before] = values[:, before:]
+        self._end = start + count

@@ -49,11 +49,11 @@ def spectrogram(values: NDArray[np.float32], rate_hz: float, rows: int, columns:
 def _power(waveform: NDArray[np.float64], size: int, hop: int) -> NDArray[np.float64]:
     """Mean power over channels without 0 Hz, [frames, size / 2]; channel by channel, to save memory."""
     window = np.hanning(size)
-    total = 0.0
+    power = np.zeros((1 + (waveform.shape[1] - size) // hop, size // 2))
     for channel in waveform:
         frames = np.lib.stride_tricks.sliding_window_view(channel, size)[::hop]
-        total = total + np.abs(np.fft.rfft(frames * window, axis=1)[:, 1:]) ** 2
-    return np.asarray(total / len(waveform))
+        power += np.abs(np.fft.rfft(frames * window, axis=1)[:, 1:]) ** 2
+    return power / len(waveform)
 
 
 def _shrunk(power: NDArray[np.float64], count: int) -> NDArray[np.float64]:

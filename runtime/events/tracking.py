@@ -45,7 +45,7 @@ class Tracker:
         w = settings.smoothing_windows
         self._keep = math.exp(-1 / w) if w > 0 else 0.0
         self._tracks: dict[str, Track] = {}
-        self._wall_offset_s = 0.0
+        self._wall_offset_s, self._live_s = 0.0, math.inf
         self._begin_anew()
 
     def step(self, prediction: Prediction, wall_offset_s: float) -> Step:
@@ -73,9 +73,9 @@ class Tracker:
         return self._step(prediction, top, words)
 
     def finish(self, wall_offset_s: float) -> list[Event]:
-        """End every track, for the service stops."""
+        """End every track: no further hop will come."""
         self._wall_offset_s = wall_offset_s
-        words = [self._ended(track, ", the service stops") for track in self._every_track()]
+        words = [self._ended(track, "") for track in self._every_track()]
         self._begin_anew()
         return [word.event for word in words if word.event]
 

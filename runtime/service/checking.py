@@ -10,8 +10,8 @@ from rep_edge.runtime.choosing import AUTO, BACKENDS, PRECISIONS
 from rep_edge.runtime.events.problems import problems
 from rep_edge.runtime.service.config import ServiceConfig
 
-EXCLUSIVE = ("mic:", "stdin:")
-"""Sources of which there is one, and whose samples come once."""
+EXCLUSIVE = ("mic:", "-")
+"""How sources begin whose samples can be read once: a sound card, standard input."""
 
 
 def check(config: ServiceConfig, bundle: Bundle) -> list[str]:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from rep_edge.runtime.clocks import ClockSettings, StreamClock
 from rep_edge.runtime.events.event import Event, Verdict
 from rep_edge.runtime.events.ring import Ring
-from rep_edge.runtime.events.tracking import Tracker, TrackSettings
+from rep_edge.runtime.events.track_settings import TrackSettings
+from rep_edge.runtime.events.tracking import Tracker
 from rep_edge.runtime.health import Transition
 from rep_edge.runtime.prediction import Prediction
 from rep_edge.runtime.sources.live import Chunk
@@ -71,10 +72,7 @@ class Node:
         self.clocks = {
             m.name: StreamClock(ClockSettings(delay_s=settings.delays_s.get(m.name, 0.0))) for m in spec.modalities
         }
-        kept_s = SHOWN_S + spec.window_s
-        if settings.clip is not None:
-            kept_s += settings.clip.before_s + settings.clip.longest_s + settings.clip.after_s
-        self.rings = {m.name: Ring(m, kept_s) for m in spec.modalities}
+        self.rings = {m.name: Ring(m, _kept_s(spec, settings)) for m in spec.modalities}
         self.tracker = Tracker(name, labels, settings.tracks)
         self.verdicts: deque[Verdict] = deque(maxlen=VERDICTS)
         self.counts = NodeCounts()
@@ -150,6 +148,14 @@ class Node:
             name: ring.cut(start_s - wall_offset_s, stop_s - wall_offset_s) for name, ring in self.rings.items()
         }
         return DueClip(event, waveforms, start_s)
+
+
+def _kept_s(spec: WindowSpec, settings: NodeSettings) -> float:
+    """Seconds of waveform that a ring holds: what is shown, and a whole clip when its track's end is told."""
+    if settings.clip is None:
+        return SHOWN_S
+    told_s = settings.tracks.hold_s + settings.tracks.end_windows * spec.hop_s + settings.timing.lateness_s
+    return SHOWN_S + sum(settings.clip) + told_s
 
 
 class NodeCounts:

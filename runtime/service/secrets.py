@@ -17,7 +17,7 @@ SECRETS = (
     (re.compile(rf"([?&][^=&\s]{{0,40}}{WORDS}[^=&\s]{{0,40}}=)[^&\s\"'#]*", re.IGNORECASE), rf"\1{BLANK}"),
     (re.compile(r"(\b(?:bearer|basic) )[\w.~+/=-]+", re.IGNORECASE), rf"\1{BLANK}"),
     (re.compile(rf"({WORDS}[\"']?[:=][ \t]*([\"']))(?:(?!\2).)*", re.IGNORECASE), rf"\1{BLANK}"),
-    (re.compile(rf"({WORDS}[\"']?[:=][ \t]*)(?![\"'\s]|(?:bearer|basic) )[^,}}&#\n]+", re.IGNORECASE), rf"\1{BLANK}"),
+    (re.compile(rf"({WORDS}[\"']?[:=][ \t]*)(?![\"'\s*]|(?:bearer|basic) )[^,}}&#\n]+", re.IGNORECASE), rf"\1{BLANK}"),
 )
 """What looks like a secret -> what is shown. Rather too much is blanked than too little."""
 

@@ -104,6 +104,7 @@ class _Walk:
             return self._mapping(node, key, depth)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(child, f"{key}[{i}]", depth + 1) for i, child in enumerate(node.value)]
+        assert isinstance(node, yaml.ScalarNode)
         return self._scalar(node)
 
     def _mapping(self, node: yaml.MappingNode, key: str, depth: int) -> dict[str, object]:
@@ -125,7 +126,8 @@ class _Walk:
         import yaml
 
         plain = node.style is None
-        if node.tag != self._loader.resolve(yaml.ScalarNode, node.value, (plain, not plain)):
+        implied = self._loader.resolve(yaml.ScalarNode, node.value, (plain, not plain))  # type: ignore[no-untyped-call]
+        if node.tag != implied:
             raise self._refuse(node, f"the tag {node.tag} is not read")
         kind = node.tag.rpartition(":")[2]
         if kind == "str" and plain and EXPONENT.fullmatch(node.value):

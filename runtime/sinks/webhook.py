@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from rep_edge.errors import InputError
 from rep_edge.runtime.events.event import Event
 from rep_edge.runtime.sinks.sink import RefusedError, SinkError
 
@@ -56,7 +57,8 @@ def _is_address(url: str) -> bool:
 class WebhookSink:
     """One request for each batch.
 
-    Raises RefusedError for the answers in ABOUT_THE_EVENTS, SinkError for all others but 2xx and where there is none.
+    Raises RefusedError for the answers in ABOUT_THE_EVENTS, SinkError for all others but 2xx and where there is none;
+    InputError, when it is made, for a token that no header can hold.
     """
 
     name = "webhook"
@@ -67,6 +69,8 @@ class WebhookSink:
         self._settings, self._host, self._is_secure = settings, parts.netloc, parts.scheme == "https"
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._token = secrets(settings.token_env) if settings.token_env else ""
+        if not (self._token.isascii() and self._token.isprintable()):
+            raise InputError(f"{settings.token_env}: must hold a token of printable ASCII characters")
         self._key = secrets(settings.secret_env).encode() if settings.secret_env else b""
 
     def deliver(self, events: Sequence[Event]) -> None:

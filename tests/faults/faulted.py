@@ -1,4 +1,4 @@
-"""Sensors of noise with faults, played to a node's core, and what must be true of its predictions whatever the faults."""
+"""Sensors of noise with faults, played to a node, and what must be true of its predictions whatever the faults."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 
@@ -68,6 +69,7 @@ def _listening(host: str, port: int) -> socket.socket:
     except OverflowError as error:
         raise InputError(f"web: port must be from 0 to 65535, not {port}") from error
     except OSError as error:
-        raise InputError(
-            f"web: {host}:{port} cannot be listened on ({error.strerror}); choose another host or port"
-        ) from error
+        why = (
+            os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        )  # Names have errors below 0.
+        raise InputError(f"web: {host}:{port} cannot be listened on ({why}); choose another host or port") from error

@@ -36,7 +36,10 @@ def test_a_stream_that_is_no_modality(bundle: Bundle) -> None:
 
 def test_a_sensor_that_two_streams_would_share(bundle: Bundle) -> None:
     (told,) = check(config(acoustic="mic:", seismic="mic:?channel=2"), bundle)
-    assert told == "nodes[0].streams.seismic.source: mic: is read by nodes[0].streams.acoustic already; it serves one stream"
+    assert (
+        told
+        == "nodes[0].streams.seismic.source: mic: is read by nodes[0].streams.acoustic already; it serves one stream"
+    )
     assert check(config(acoustic="mic:1", seismic="mic:2"), bundle) == []
     assert check(config(acoustic="shake:h:1?channel=A", seismic="shake:h:1?channel=B"), bundle) == []
 

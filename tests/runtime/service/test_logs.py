@@ -1,4 +1,4 @@
-"""Logs: text for people, JSON for machines, a file of bounded size, the latest lines in memory, and never a password."""
+"""Logs: text for people, JSON for machines, a file of bounded size, the latest lines in memory; never a password."""
 
 from __future__ import annotations
 

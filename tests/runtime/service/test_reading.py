@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rep_edge.errors import InputError
-from rep_edge.runtime.service.reading import located, read_config
 from rep_edge.runtime.service.config import ServiceConfig
+from rep_edge.runtime.service.reading import config_of, located, read_config
+from rep_edge.runtime.service.yaml_lines import Document
 
 LEAST = """\
 bundle: bundle
@@ -78,20 +82,32 @@ def test_a_variable_that_is_not_set_is_named_and_no_value_is_told(tmp_path: Path
         (LEAST + "web:\n  port: high", "line 7, web.port: must be a whole number, not text"),
         (LEAST + "web: {enabled: 1}", "line 6, web.enabled: must be true or false, not a whole number"),
         (LEAST + "web: {token_env: 1}", "line 6, web.token_env: must be text or nothing, not a whole number"),
-        (LEAST + "web: {host: 0.0.0.0}", "line 6, web.host: 0.0.0.0 can be reached from outside, which needs token_env"),
+        (
+            LEAST + "web: {host: 0.0.0.0}",
+            "line 6, web.host: 0.0.0.0 can be reached from outside, which needs token_env",
+        ),
         (LEAST + "web:", "line 6, web: must be keys with values, not nothing"),
         (LEAST + "logs: {level: loud}", "line 6, logs.level: must be one of debug, error, info, warning, not 'loud'"),
         (LEAST + "timing: {lateness_s: -1}", "line 6, timing.lateness_s: must be at least 0, not -1"),
         (LEAST + "state_dir: 5", "line 6, state_dir: must be a path"),
-        (LEAST + "events:\n  thresholds:\n    Truck: {seismic: high}", "line 8, events.thresholds.Truck.seismic: must be a"),
+        (
+            LEAST + "events:\n  thresholds:\n    Truck: {seismic: high}",
+            "line 8, events.thresholds.Truck.seismic: must be a",
+        ),
         (LEAST.replace("yard", "Yard"), "line 3, nodes[0].name: must be lower-case letters"),
         (LEAST.replace("yard", "-a"), "line 3, nodes[0].name: must be"),
         (LEAST.replace('"mic:"', '""'), "line 5, nodes[0].streams.acoustic.source: must be an address"),
         (LEAST.replace('"mic:"', "7"), "line 5, nodes[0].streams.acoustic.source: must be text, not a whole number"),
-        (LEAST.replace("source", "sorce"), "line 5, nodes[0].streams.acoustic.sorce: is no key here; known are source, "),
+        (
+            LEAST.replace("source", "sorce"),
+            "line 5, nodes[0].streams.acoustic.sorce: is no key here; known are source, ",
+        ),
         (LEAST.replace('{source: "mic:"}', "{}"), "line 5, nodes[0].streams.acoustic.source: is missing"),
         (LEAST.replace('"mic:"', '"mic:", delay_s: .nan'), "line 5, nodes[0].streams.acoustic.delay_s: must be a time"),
-        (LEAST.replace('{source: "mic:"}', '{source: "a"}\n      b.c: {}'), "line 6, nodes[0].streams.b.c.source: is mi"),
+        (
+            LEAST.replace('{source: "mic:"}', '{source: "a"}\n      b.c: {}'),
+            "line 6, nodes[0].streams.b.c.source: is mi",
+        ),
         (LEAST[: LEAST.index("    streams")] + "    streams: {}", "line 4, nodes[0].streams: must name at least one"),
         ("bundle: b\nnodes: []", "line 2, nodes: must hold at least one node"),
         (LEAST + LEAST[LEAST.index("  - name") :], "line 6, nodes[1].name: yard is the name of nodes[0] too"),
@@ -125,3 +141,35 @@ def test_lines_about_keys_get_their_place(tmp_path: Path) -> None:
         "rep-edge.yaml: line 5, nodes[0].streams.acoustic: is none: at all",
         "rep-edge.yaml: line 1, events.ignore: is odd",
     ]
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["name", "a.b", "[0]", "..."]), inner),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_any_value_anywhere_is_taken_or_told(data: st.DataObject) -> None:
+    values: dict[str, Any] = {
+        "bundle": "bundle",
+        "nodes": [{"name": "yard", "streams": {"acoustic": {"source": "mic:"}}}],
+        "events": {"thresholds": {"Truck": {"acoustic": 0.7}}, "quiet_hours": [{"from": "22:00", "to": "06:00"}]},
+        "sinks": {"jsonl": {"path": "a"}, "mqtt": {"host": "h"}, "webhook": {"url": "https://h/"}},
+        **{name: {} for name in ("timing", "health", "clips", "journal", "web", "logs")},
+    }
+    place: Any = values
+    while True:
+        step = data.draw(st.sampled_from([*place] if isinstance(place, dict) else range(len(place))))
+        if not (place[step] and isinstance(place[step], (dict, list))) or data.draw(st.booleans()):
+            break
+        place = place[step]
+    place[step] = data.draw(ODD)
+    told = "rep-edge.yaml: line 1"
+    try:
+        config_of(Document(Path("rep-edge.yaml"), values, {"": 1}))
+    except InputError as error:
+        told = str(error)
+    assert told.startswith("rep-edge.yaml: line 1")

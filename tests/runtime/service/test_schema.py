@@ -42,7 +42,10 @@ def test_every_key_is_explained() -> None:
 def test_keys_that_are_explained_together_are_explained_each() -> None:
     properties = sections()["WebSettings"]["properties"]
     assert properties["host"]["description"] == properties["port"]["description"]
-    assert sections()["StreamSettings"]["properties"]["hop_s"]["description"] == "from window to window; null: the bundle's"
+    assert (
+        sections()["StreamSettings"]["properties"]["hop_s"]["description"]
+        == "from window to window; null: the bundle's"
+    )
     assert sections()["ServiceConfig"]["additionalProperties"] is False
 
 

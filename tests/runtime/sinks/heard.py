@@ -44,14 +44,39 @@ def status(**streams: str) -> ServiceStatus:
         for name, state in streams.items()
     )
     node = NodeStatus(
-        **{"name": "yard", "windows": 9, "without": 0, "pattern": "acoustic", "label": "Truck", "probabilities": {}},
-        **{"latency_s": 0.01, "lag_s": 0.1, "switches": 0, "patterns": {}, "events": {}, "tracks": (), "why": ""},
+        name="yard",
+        windows=9,
+        without=0,
+        pattern="acoustic",
+        label="Truck",
+        probabilities={},
+        latency_s=0.01,
+        lag_s=0.1,
+        switches=0,
+        patterns={},
+        events={},
+        tracks=(),
+        why="",
         streams=told,
     )
     return ServiceStatus(
-        **{"version": "1", "started_s": START_S, "now_s": START_S + 60, "not_ready": "", "bundle": "b", "created": ""},
-        **{"backend": "onnxruntime", "precision": "fp32", "labels": ("Truck",), "hop_s": 1.0, "window_s": 1.0},
-        **{"reloads": 0, "reload_failed": "", "journal_bytes": 0, "clips_bytes": 0, "nodes": (node,), "sinks": ()},
+        version="1",
+        started_s=START_S,
+        now_s=START_S + 60,
+        not_ready="",
+        bundle="b",
+        created="",
+        backend="onnxruntime",
+        precision="fp32",
+        labels=("Truck",),
+        hop_s=1.0,
+        window_s=1.0,
+        reloads=0,
+        reload_failed="",
+        journal_bytes=0,
+        clips_bytes=0,
+        nodes=(node,),
+        sinks=(),
     )
 
 

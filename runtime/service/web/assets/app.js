@@ -26,6 +26,7 @@ const hear = {
   status(news) {
     const seenS = news.now_s - Date.now() / 1000;
     aheadS = aheadS === null || Math.abs(seenS - aheadS) > 2 ? seenS : aheadS + 0.2 * (seenS - aheadS);
+    if (status.version !== news.version) location.reload(); // The service was updated, and this page with it.
     const told = changes(status, news);
     if (told.length) tell(announcer, null, told.join(". "));
     status = news;

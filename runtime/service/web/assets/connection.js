@@ -48,6 +48,7 @@ export class Connection {
     this.retry = setTimeout(async () => {
       const answer = await fetch("/api/status").catch(() => null);
       if (answer?.status === 401) location.assign("/login");
+      else if (answer?.ok && !(await answer.json()).nodes.some(({ name }) => name === this.node)) location.assign("/");
       else this.open(this.node);
     }, RETRY_MS);
   }

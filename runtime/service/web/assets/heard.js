@@ -16,7 +16,8 @@ export function showHeard(root, node, nowS) {
   keep(part(root, "pattern"), node.streams, (s) => s.name, () => document.createElement("li"), showChip);
   tell(root, "lag", duration(node.lag_s));
   tell(root, "latency", duration(node.latency_s));
-  tell(root, "windows", count(node.windows) + (node.without ? ` (${count(node.without)} without a stream)` : ""));
+  tell(root, "windows", count(node.windows));
+  tell(root, "without", count(node.without));
   tell(root, "switches", count(node.switches));
 }
 

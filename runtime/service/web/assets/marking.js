@@ -19,7 +19,9 @@ export function showMarking(root, { event, mark }, labels, kept) {
       body: JSON.stringify(said),
     }).catch(() => null);
     if (!answer?.ok) {
-      const told = answer ? (await answer.json()).error : "the service does not answer";
+      const told = answer
+        ? (await answer.json().catch(() => ({}))).error ?? answer.statusText
+        : "the service does not answer";
       tell(form, "marked", `Not saved: ${told}`);
       return;
     }
