@@ -46,15 +46,21 @@ def _record(modality: Modality, windows: NDArray[np.float32]) -> HealthRecord | 
         return None
     return HealthRecord(
         windows=healthy,
-        noise_low=_quantile(noise, TAIL),
-        noise_high=max(_quantile(noise, 1 - TAIL), LEAST_NOISE * max(largest)),
-        mean_low=_quantile(means, TAIL),
-        mean_high=_quantile(means, 1 - TAIL),
-        largest=max(largest),
-        clipped=_quantile(clipped, 1 - TAIL),
-        stuck_s=_quantile(stuck, 1 - TAIL),
+        noise_low=_low(noise),
+        noise_high=max(_high(noise), LEAST_NOISE * _high(largest)),
+        mean_low=_low(means),
+        mean_high=_high(means),
+        largest=_high(largest),
+        clipped=_high(clipped),
+        stuck_s=_high(stuck),
     )
 
 
-def _quantile(values: list[float], share: float) -> float:
-    return float(np.quantile(values, share))
+def _low(values: list[float]) -> float:
+    """The lowest value, the tail left out."""
+    return float(np.quantile(values, TAIL, method="higher"))
+
+
+def _high(values: list[float]) -> float:
+    """The highest value, the tail left out."""
+    return float(np.quantile(values, 1 - TAIL, method="lower"))

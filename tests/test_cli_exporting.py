@@ -18,6 +18,7 @@ from rep_edge.checkpoint import save_pretrained
 from rep_edge.config import RecordingsData
 from rep_edge.export.exporting import Source
 from rep_edge.model import build_model
+from rep_edge.runtime.bundle import open_bundle
 
 BOTH = "acoustic+seismic"
 
@@ -63,7 +64,11 @@ def test_parity_is_checked_on_the_models_own_test_windows(desk: Desk) -> None:
 
 
 def test_the_exported_bundle_is_inspected_and_measured(desk: Desk, tmp_path: Path) -> None:
-    assert f"{desk.bundle}: verified" in run("inspect", desk.bundle).out.replace("\n", "")
+    shown = run("inspect", desk.bundle).out
+    assert f"{desk.bundle}: verified" in shown.replace("\n", "")
+    assert "Sensors in training" in shown
+    assert all(record.windows > 0 for record in open_bundle(desk.bundle).manifest.health.values())
+    assert set(open_bundle(desk.bundle).manifest.health) == {"acoustic", "seismic"}
     figures = tmp_path / "deep" / "figures.json"
     done = run("bench", desk.bundle, "--json", figures)
     assert done.code == 0
@@ -91,9 +96,10 @@ def test_data_that_is_gone_is_told_and_noise_taken(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("rep_edge.export.exporting.export_bundle", export_bundle)
     done = run("export", tmp_path / "rep", "--out", tmp_path / "bundle")
     assert done.err.startswith("no real windows to compare on, noise instead: ")
+    assert "no training windows either: health is told by the defaults alone" in done.err
     assert f"{tmp_path / 'gone'}: there is no such folder" in done.err
     (source,) = taken
-    assert source.dataset == "not available"
+    assert (source.dataset, source.training) == ("not available", None)
     assert {name: values.shape[1:] for name, values in source.windows.items()} == {m.name: m.shape for m in SENSORS[:2]}
 
 

@@ -49,7 +49,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in ("training", "exporting", "calibrating", "compiling", "serving", "device", "checking", "marking"):
+for part in ("training", "exporting", "calibrating", "compiling", "serving", "device", "service", "marking", "checking"):
     if importlib.util.find_spec(f"rep_edge.cli.{part}") is not None:
         importlib.import_module(f"rep_edge.cli.{part}").register(app)
 

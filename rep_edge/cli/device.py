@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rep_edge.cli.telling import tell
+from rep_edge.errors import InputError
 
 if TYPE_CHECKING:
-    from rep_edge.runtime.choosing import Wish
     from rep_edge.runtime.classifier import Classifier
     from rep_edge.runtime.prediction import Prediction
+    from rep_edge.runtime.sources.recording import Recording
 
 BundlePath = Annotated[Path, typer.Argument(help="Folder that export wrote.")]
 Sources = Annotated[
     list[str] | None,
     typer.Option("--source", help="NAME=PATH: a sensor of the bundle and its WAV, FLAC or miniSEED file. Repeatable."),
+]
+LiveSources = Annotated[
+    list[str] | None,
+    typer.Option("--source", help="NAME=ADDRESS: a sensor and its file, or mic:, shake:, mqtt:, ... Repeatable."),
 ]
 Backend = Annotated[
     str, typer.Option("--backend", help="What runs the graphs; auto takes the best that starts (rep-edge doctor).")
@@ -67,14 +72,20 @@ def classify(
     json: Json = False,
 ) -> None:
     """Classify recordings window by window, as fast as possible, and sum up."""
-    from rep_edge.runtime.choosing import Wish
+    from rep_edge.runtime.replay import Replay
+    from rep_edge.runtime.sources.address import open_sources
+    from rep_edge.runtime.streaming import StreamingClassifier
 
-    _run(bundle, Wish(backend, precision, require_gpu), source, None, Speed.max, json)
+    classifier = _load(bundle, backend, precision, require_gpu)
+    recordings = open_sources(source or [], classifier.spec)
+    replay = Replay(recordings, classifier.spec)
+    _tell_start(classifier, _notes(recordings))
+    _print_all(replay.play(StreamingClassifier(classifier), [], real_time=False), classifier, recordings, json)
 
 
 def stream(
     bundle: BundlePath,
-    source: Sources = None,
+    source: LiveSources = None,
     drop: Annotated[
         str | None, typer.Option("--drop", help="NAME@FROM-TO,...: seconds in which a sensor is silent.")
     ] = None,
@@ -86,34 +97,55 @@ def stream(
     require_gpu: RequireGpu = False,
     json: Json = False,
 ) -> None:
-    """Play recordings as a live stream that may lose its sensors; one line a window."""
-    from rep_edge.runtime.choosing import Wish
-
-    _run(bundle, Wish(backend, precision, require_gpu), source, drop, speed, json)
-
-
-def _run(path: Path, wish: Wish, source: list[str] | None, drop: str | None, speed: Speed, json: bool) -> None:
-    from rep_edge.runtime.classifier import Classifier
+    """Listen to live sensors until Ctrl-C, or play recordings as if they were; one line a window."""
+    from rep_edge.cli.listening import hear, open_live
     from rep_edge.runtime.replay import Replay, parse_drops
-    from rep_edge.runtime.sources.address import open_sources
+    from rep_edge.runtime.sources.address import is_recording, named_addresses, read_file
     from rep_edge.runtime.streaming import StreamingClassifier
 
-    classifier = Classifier.load(path, **wish._asdict())
+    classifier = _load(bundle, backend, precision, require_gpu)
     drops = parse_drops(drop, classifier.spec)
-    recordings = open_sources(source or [], classifier.spec)
-    replay = Replay(recordings, classifier.spec)
-    told = len(classifier.reasons)
+    addresses = named_addresses(source or [], classifier.spec)
+    if all(map(is_recording, addresses.values())):
+        recordings = {name: read_file(address, classifier.spec[name]) for name, address in addresses.items()}
+        replay = Replay(recordings, classifier.spec)
+        _tell_start(classifier, _notes(recordings))
+        heard = replay.play(StreamingClassifier(classifier), drops, real_time=speed is Speed.real)
+    else:
+        if drops or speed is Speed.max:
+            raise InputError(f"{'--drop' if drops else '--speed max'}: is for recordings, and here are live sensors")
+        sources = open_live(addresses, classifier.spec)
+        _tell_start(classifier, {name: source.address for name, source in sources.items()})
+        heard = hear(sources, StreamingClassifier(classifier))
+    _print_all(heard, classifier, addresses, json)
+
+
+def _load(bundle: Path, backend: str, precision: str, require_gpu: bool) -> Classifier:
+    from rep_edge.runtime.choosing import Wish
+    from rep_edge.runtime.classifier import Classifier
+
+    return Classifier.load(bundle, **Wish(backend, precision, require_gpu)._asdict())
+
+
+def _notes(recordings: Mapping[str, Recording]) -> dict[str, str]:
+    return {name: f"{recording.length_s:.1f} s, {recording.note}" for name, recording in recordings.items()}
+
+
+def _tell_start(classifier: Classifier, notes: Mapping[str, str]) -> None:
+    """What runs the graphs, and a line for each sensor."""
     tell(f"{classifier.backend}, {classifier.precision}: {'; '.join(classifier.reasons)}")
     for name in classifier.spec.names:
-        if name in recordings:
-            tell(f"{name}: {recordings[name].length_s:.1f} s, {recordings[name].note}")
-        else:
-            tell(f"{name}: no source given, missing from the start")
+        tell(f"{name}: {notes.get(name, 'no source given, missing from the start')}")
+
+
+def _print_all(heard: Iterable[Prediction], classifier: Classifier, given: Iterable[str], json: bool) -> None:
+    """A line for each prediction, and what changed; at the end a summary. given: the sensors that have a source."""
+    told = len(classifier.reasons)
     if not json:
         print(f"{'time':>8}    {'class':{_width(classifier)}} sure   live sensors, latency", flush=True)
-    lost: Mapping[str, object] = dict.fromkeys(name for name in classifier.spec.names if name not in recordings)
+    lost: Mapping[str, object] = dict.fromkeys(set(classifier.spec.names) - set(given))
     counted: Counter[tuple[str, str | None]] = Counter()
-    for prediction in replay.play(StreamingClassifier(classifier), drops, real_time=speed is Speed.real):
+    for prediction in heard:
         lost = _tell_changes(lost, prediction)
         for line in classifier.reasons[told:]:
             tell(line)

@@ -9,6 +9,7 @@ from rep_edge.runtime.bundle import Bundle
 from rep_edge.runtime.choosing import AUTO, BACKENDS, PRECISIONS
 from rep_edge.runtime.events.problems import problems
 from rep_edge.runtime.service.config import ServiceConfig
+from rep_edge.runtime.sources.address import open_source
 
 EXCLUSIVE = ("mic:", "-")
 """How sources begin whose samples can be read once: a sound card, standard input."""
@@ -28,11 +29,18 @@ def check(config: ServiceConfig, bundle: Bundle) -> list[str]:
 
 
 def _streams(config: ServiceConfig, bundle: Bundle) -> Iterator[str]:
+    """Names that are no modality, and addresses that are none; no sensor is connected to."""
     spec = bundle.manifest.spec
     for i, node in enumerate(config.nodes):
-        for name in node.streams:
+        for name, stream in node.streams.items():
+            key = f"nodes[{i}].streams.{name}"
             if name not in spec.names:
-                yield f"nodes[{i}].streams.{name}: is no modality of the bundle; it has {', '.join(spec.names)}"
+                yield f"{key}: is no modality of the bundle; it has {', '.join(spec.names)}"
+                continue
+            try:
+                open_source(name, stream.source, spec[name])
+            except InputError as error:
+                yield f"{key}.source: {str(error).removeprefix(f'{name}: ')}"
 
 
 def _shared_sensors(config: ServiceConfig) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from rep_edge.runtime.service.config import NodeConfig, ServiceConfig
 from rep_edge.runtime.service.explaining import find_fault, joined
 from rep_edge.runtime.service.secrets import filled_in, required
 from rep_edge.runtime.service.yaml_lines import Document, read_yaml
+
+RELATIVE = re.compile(r"(?P<scheme>(?:file|sds):(?://)?|(?![a-z]+:|-(?:\?|$)))(?P<path>[^/].*)", re.DOTALL)
+"""Addresses that are a file or folder and do not begin with "/"."""
 
 
 def read_config(path: Path, environment: Mapping[str, str]) -> ServiceConfig:
@@ -77,7 +81,14 @@ def _filled_in(document: Document, i: int, node: NodeConfig, environment: Mappin
     streams = {}
     for name, stream in node.streams.items():
         try:
-            streams[name] = msgspec.structs.replace(stream, source=filled_in(stream.source, environment))
+            source = _below(document.path.absolute().parent, filled_in(stream.source, environment))
         except ValueError as error:
             raise document.problem(f"nodes[{i}].streams.{name}.source", str(error)) from error
+        streams[name] = msgspec.structs.replace(stream, source=source)
     return msgspec.structs.replace(node, streams=streams)
+
+
+def _below(folder: Path, source: str) -> str:
+    """The address with an absolute path, where it is a path."""
+    match = RELATIVE.fullmatch(source)
+    return f"{match['scheme']}{folder}/{match['path']}" if match else source

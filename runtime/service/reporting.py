@@ -8,6 +8,9 @@ from rep_edge.runtime.service.node import Node
 from rep_edge.runtime.service.status import NodeStatus, StreamStatus
 from rep_edge.runtime.sources.feed import Feed
 
+NO_DATE_S = 10 * 365 * 86400.0
+"""A clock that is further off does not tell the date: it counts from when it was switched on."""
+
 
 def node_status(node: Node, feeds: Mapping[str, Feed], now_s: float, wall_offset_s: float) -> NodeStatus:
     """One node as it is now. Called by the thread that owns the node."""
@@ -37,7 +40,7 @@ def _stream_status(node: Node, name: str, feed: Feed | None, wall_offset_s: floa
     end_s = node.windows.newest_s(name)
     return StreamStatus(
         name=name,
-        address=feed.source.address if feed else "",
+        address=feed.address if feed else "",
         unit=modality.unit,
         state=health.state,
         reason=health.reason,
@@ -47,7 +50,7 @@ def _stream_status(node: Node, name: str, feed: Feed | None, wall_offset_s: floa
         seen_hz=clock.seen_hz,
         level=node.windows.levels.get(name),
         last_sample_s=None if end_s is None else end_s + wall_offset_s,
-        offset_s=clock.offset_s,
+        offset_s=_apart_s(clock.offset_s, wall_offset_s),
         drift_ppm=clock.drift_ppm,
         gaps=counts.gaps,
         filled=counts.filled,
@@ -55,3 +58,10 @@ def _stream_status(node: Node, name: str, feed: Feed | None, wall_offset_s: floa
         refused=feed.refused if feed else {},
         reconnects=feed.reconnects if feed else 0,
     )
+
+
+def _apart_s(offset_s: float | None, wall_offset_s: float) -> float | None:
+    """How far a sensor's clock is ahead of this machine's, in s; None where it has no clock that tells the date."""
+    if offset_s is None or abs(offset_s + wall_offset_s) > NO_DATE_S:
+        return None
+    return -(offset_s + wall_offset_s)

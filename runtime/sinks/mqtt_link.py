@@ -59,7 +59,7 @@ class Link:
         self.revive()
 
     def revive(self) -> None:
-        """Start the connection's thread, where it is not running: a broker that sends no MQTT can end it."""
+        """Start the connection's thread where it is not running: what paho does not expect ends it."""
         if not self._is_closed:
             self._client.loop_start()
 
@@ -130,9 +130,7 @@ class Link:
                 client.publish(topic, payload, retain=True)
 
     def _on_connect_fail(self, _client: Client, _data: object) -> None:
-        error = (
-            sys.exception() if sys.version_info >= (3, 11) else sys.exc_info()[1]
-        )  # paho calls this where it caught it
+        error = sys.exc_info()[1]  # paho calls this while it handles what it caught
         reason = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or error
         self._why_not = f"cannot be reached, {reason}"
 

@@ -10,8 +10,6 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Generator
 
-import numpy as np
-
 from rep_edge.errors import InputError
 from rep_edge.runtime.notices import Notices
 from rep_edge.runtime.sources.backoff import Backoff
@@ -49,7 +47,6 @@ class Feed:
         self._stream, self._source, self._modality = stream, source, modality
         self._queue_s, self._wake = queue_s, wake
         self._backoff = backoff or Backoff()
-        self._resampler = StreamingResampler(modality)
         self._notices = Notices(LOGGER)
         self._thread = threading.Thread(target=self._run, name=f"feed {stream}", daemon=True)
         self._lock = threading.Lock()
@@ -58,6 +55,7 @@ class Feed:
         self._closed = threading.Event()
         self._stop, self._why = threading.Event(), ""
         self._connected_s: float | None = None
+        self._latest_s = 0.0
         self._connection, self._reconnects, self._dropped = "connecting", 0, 0
         self._rate_hz = modality.rate_hz
 
@@ -151,15 +149,13 @@ class Feed:
             fault = f"{type(error).__name__} in its source"
             self._notices.tell(fault, f"{self._stream}: {fault}\n{traceback.format_exc()}", logging.ERROR)
             return fault, self._wait_s()
-        finally:
-            self._keep(self._resampler.flush())
         return (self._why, self._wait_s()) if self._stop.is_set() else (None, 0.0)
 
     def _wait_s(self) -> float:
-        return self._backoff.wait_s(0.0 if self._connected_s is None else time.monotonic() - self._connected_s)
+        return self._backoff.wait_s(0.0 if self._connected_s is None else self._latest_s - self._connected_s)
 
     def _read(self) -> None:
-        chunks = self._source.chunks(self._stop)
+        chunks, resampler = self._source.chunks(self._stop), StreamingResampler(self._modality)
         try:
             for chunk in chunks:
                 if self._stop.is_set():
@@ -167,15 +163,19 @@ class Feed:
                 problem = _problem(chunk, self._modality)
                 if problem:
                     self._source.refusals.count(problem)
-                    continue
-                self._rate_hz = chunk.rate_hz
-                if self._connected_s is None:
-                    self._connection, self._connected_s = "connected", time.monotonic()
-                    self._notices.tell("connected", f"{self._stream}: {self.address} is connected", logging.INFO)
-                self._keep(self._resampler.push(chunk))
+                else:
+                    self._note(chunk)
+                    self._keep(resampler.push(chunk))
         finally:
             if isinstance(chunks, Generator):
                 chunks.close()
+            self._keep(resampler.flush())
+
+    def _note(self, chunk: Chunk) -> None:
+        self._rate_hz, self._latest_s = chunk.rate_hz, time.monotonic()
+        if self._connected_s is None:
+            self._connection, self._connected_s = "connected", self._latest_s
+            self._notices.tell("connected", f"{self._stream}: {self.address} is connected", logging.INFO)
 
     def _keep(self, chunks: list[Chunk]) -> None:
         if not chunks:
@@ -196,7 +196,7 @@ class Feed:
 def _problem(chunk: Chunk, modality: Modality) -> str:
     """Why a chunk cannot be taken, in a few fixed words; "" where it can. Bad samples are for the stream's health."""
     values = chunk.values
-    if values.ndim != 2 or values.shape[0] != modality.channels or not values.shape[1] or values.dtype != np.float32:
+    if values.ndim != 2 or values.shape[0] != modality.channels or not values.shape[1]:
         return "another number of channels"
     if not (math.isfinite(chunk.rate_hz) and 1 / MOST_RATIO <= chunk.rate_hz / modality.rate_hz <= MOST_RATIO):
         return "a rate that cannot be"

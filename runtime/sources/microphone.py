@@ -34,14 +34,15 @@ class MicrophoneSource:
     """An input of a sound card; samples are -1..1.
 
     device: index or part of its name, "" for the machine's default. rate_hz: what to open it at; None: what PortAudio
-    gives as the device's own, so that nothing but this programme converts it. The clock counts samples from 0; after
-    the sound card lost some it is set anew by their arrival.
+    gives as the device's own, so that nothing but this programme converts it. The clock counts samples, from the
+    second after its making in which the first one came; where the sound card lost some it is set anew.
     """
 
     def __init__(self, modality: Modality, device: str = "", rate_hz: float | None = None) -> None:
         self.address = f"mic:{device}"
         self.refusals = Refusals(self.address)
         self._modality, self._device, self._rate_hz = modality, device, rate_hz
+        self._zero_s = time.monotonic()
 
     def chunks(self, stop: threading.Event) -> Iterator[Chunk]:
         """Chunks of about 0.1 s until `stop`. Raises SourceError where there is no such device, it takes another rate
@@ -51,7 +52,7 @@ class MicrophoneSource:
             with _one_more_stream(sounddevice):
                 device = self._find(sounddevice)
                 rate_hz = self._rate_hz or float(device["default_samplerate"])
-                inbox = _Inbox(rate_hz, self.refusals)
+                inbox = _Inbox(rate_hz, self._zero_s, self.refusals)
                 stream = sounddevice.InputStream(
                     device=device["index"],
                     channels=self._modality.channels,
@@ -104,20 +105,23 @@ class MicrophoneSource:
 class _Inbox:
     """What PortAudio's thread leaves for ours: chunks, timed by the samples before them."""
 
-    def __init__(self, rate_hz: float, refusals: Refusals) -> None:
+    def __init__(self, rate_hz: float, zero_s: float, refusals: Refusals) -> None:
         self.came: queue.Queue[Chunk] = queue.Queue(maxsize=round(QUEUE_S / PIECE_S))
-        self._rate_hz, self._refusals = rate_hz, refusals
-        self._opened_s, self._next_s = time.monotonic(), 0.0
+        self._rate_hz, self._zero_s, self._refusals = rate_hz, zero_s, refusals
+        self._next_s: float | None = None
 
     def take(self, values: NDArray[np.float32], frames: int, times: object, status: Any) -> None:
         """A block [n, channels], which PortAudio uses again after the call; it must not wait."""
-        now_s = time.monotonic()
-        if status.input_overflow:
+        arrived_s, length_s = time.monotonic(), frames / self._rate_hz
+        start_s = arrived_s - length_s - self._zero_s
+        if self._next_s is not None and not status.input_overflow:
+            start_s = self._next_s
+        elif self._next_s is not None:
             # Nobody says how many were lost.
             self._refusals.count("lost by the sound card")
-            self._next_s = max(self._next_s, now_s - self._opened_s - frames / self._rate_hz)
-        chunk = Chunk(np.array(values.T, order="C"), self._next_s, self._rate_hz, now_s)
-        self._next_s += frames / self._rate_hz
+            start_s = max(self._next_s, start_s)
+        self._next_s = start_s + length_s
+        chunk = Chunk(np.array(values.T, order="C"), start_s, self._rate_hz, arrived_s)
         try:
             self.came.put_nowait(chunk)
         except queue.Full:

@@ -20,7 +20,7 @@ _LOOK_S = 0.2
 class PcmSource:
     """Interleaved samples of the modality's channels, read from a file descriptor; its end ends the source.
 
-    rate_hz: None: the modality's. The clock counts samples from 0. Opened again, it goes on where it was.
+    rate_hz: None: the modality's. The clock counts samples. Opened again, it goes on where it was.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class PcmSource:
         self.address = "-"
         self.refusals = Refusals(self.address)
         rate_hz = rate_hz or modality.rate_hz
-        self._descriptor, self._frames = descriptor, Frames(format, modality, rate_hz)
+        self._descriptor, self._frames = descriptor, Frames(format, modality, rate_hz, time.monotonic())
         # A chunk in the pipe may be hours of a file: read as much of it as a sensor would deliver at once.
         self._read_bytes = max(1, round(PIECE_S * rate_hz)) * modality.channels * 4
 

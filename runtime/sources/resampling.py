@@ -23,7 +23,7 @@ ATTENUATION_DB = 70.0
 JITTER_S = 0.02
 """Seconds, beside half a sample, by which a time stamp may be off for the chunk still to follow on."""
 
-_PER_LOBE = 8192
+_PER_LOBE = 4096
 """Phases of the filter between two zero crossings. The nearest one is taken, which errs by less than ATTENUATION_DB."""
 
 _BLOCK = 1 << 20
@@ -103,7 +103,9 @@ class _Signal:
         self._sent = last
         begin = math.floor(last * (self._in_hz / self._out_hz)) - self._filter.reach
         self._held, self._begin = self._held[:, max(0, begin - self._begin) :].copy(), max(begin, self._begin)
-        return [Chunk(values, start_s, self._out_hz, self._latest.arrived_s)]
+        # What is held back is no delay of the sensor.
+        held_s = max(0.0, self._came / self._in_hz - last / self._out_hz)
+        return [Chunk(values, start_s, self._out_hz, self._latest.arrived_s - held_s)]
 
 
 class _Filter:

@@ -27,12 +27,12 @@ _READ_BYTES = 1 << 16
 
 class RtspSource:
     """The sound of rtsp://USER:PASSWORD@HOST:PORT/PATH, over TCP, at the modality's rate (to the whole Hz) and channels;
-    samples are -1..1. The clock counts samples from 0."""
+    samples are -1..1. The clock counts samples."""
 
     def __init__(self, modality: Modality, url: str) -> None:
         self.address = without_passwords(url)
         self.refusals = Refusals(self.address)
-        self._modality, self._url = modality, url
+        self._modality, self._url, self._zero_s = modality, url, time.monotonic()
 
     def chunks(self, stop: threading.Event) -> Iterator[Chunk]:
         """What ffmpeg writes, until `stop`. Raises SourceError where the camera cannot be reached, has no sound or goes
@@ -48,7 +48,7 @@ class RtspSource:
             stderr=subprocess.PIPE,
         )
         try:
-            yield from self._listen(process, Frames("f32le", self._modality, rate_hz), stop)
+            yield from self._listen(process, Frames("f32le", self._modality, rate_hz, self._zero_s), stop)
         finally:
             process.kill()
             process.communicate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ DAY_S = 86400.0
 
 
 class SdsSource:
-    """One channel of an archive from `begin_s` to before `end_s`, in s since 1970; None: all there is.
+    """One channel of an archive from `begin_s` to before `end_s`, in s since 1970.
 
     station: "NET.STA.LOC.CHA"; a location code may be empty. Missing days are gaps. A day file that cannot be read is
     counted as refused, and a gap. Opened again, it goes on where it was. Raises InputError for another form of station,
@@ -31,8 +32,8 @@ class SdsSource:
         archive: Path,
         modality: Modality,
         station: str,
-        begin_s: float | None = None,
-        end_s: float | None = None,
+        begin_s: float = -math.inf,
+        end_s: float = math.inf,
         speed: Speed = "real",
     ) -> None:
         self.address = f"sds:{archive}?station={station}"
@@ -42,11 +43,9 @@ class SdsSource:
         if modality.channels != 1:
             raise InputError(f"{self.address}: is one channel, {modality.name} has {modality.channels}")
         self._archive, self._modality, self._station = archive, modality, station
-        self._begin_s = float("-inf") if begin_s is None else begin_s
-        self._end_s = float("inf") if end_s is None else end_s
+        self._begin_s, self._end_s = begin_s, end_s
         if not self._days():
-            span = "" if begin_s is None and end_s is None else " in that time"
-            raise InputError(f"{self.address}: the archive has no day file of this station{span}")
+            raise InputError(f"{self.address}: the archive has no file of this station and time")
         self._pace = Pace(modality.rate_hz, speed)
 
     def chunks(self, stop: threading.Event) -> Iterator[Chunk]:
@@ -75,9 +74,7 @@ class SdsSource:
     def _within(self, piece: Piece) -> Piece:
         """What of a piece is in the span and was not played yet: day files overlap around midnight."""
         rate_hz, n = self._modality.rate_hz, piece.values.shape[1]
-        first, last = (
-            round(min(max(0.0, (s - piece.start_s) * rate_hz), n)) for s in (self._begin_s, self._end_s)
-        )
+        first, last = (round(min(max(0.0, (s - piece.start_s) * rate_hz), n)) for s in (self._begin_s, self._end_s))
         return Piece(piece.start_s + first / rate_hz, piece.values[:, first:last])
 
     def _days(self) -> list[Path]:

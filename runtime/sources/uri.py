@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from rep_edge.errors import InputError
+
+Word = TypeVar("Word", bound=str)
 
 HIDDEN = "***"
 """What stands for a password wherever an address is told."""
 
 _SECRET = re.compile(r"(?i)\b(pass(?:word|wd)?|pwd|token|secret)=[^&/\s]+")
-_USER = re.compile(r"(?<=//)([^\s:/@]*):\S*@")
+_USER = re.compile(r"((?:mqtts?|rtsps?):(?://)?|//)([^\s:/@]*):\S*@")
 
 
 def without_passwords(text: str) -> str:
     """The text with every password of an address in it hidden: "mqtt://ann:***@broker/levels"."""
-    return _SECRET.sub(rf"\1={HIDDEN}", _USER.sub(rf"\1:{HIDDEN}@", text))
+    return _SECRET.sub(rf"\1={HIDDEN}", _USER.sub(rf"\1\2:{HIDDEN}@", text))
 
 
 class Uri(NamedTuple):
@@ -40,11 +42,11 @@ class Uri(NamedTuple):
                 known = ", ".join(f"?{known}=" for known in names) or "none"
                 raise InputError(f"{self.told}: {name} is no option of it; known are {known}")
 
-    def number(self, name: str, default: float) -> float:
-        """An option that is a number above 0. Raises InputError for anything else."""
+    def number(self, name: str) -> float | None:
+        """An option that is a number above 0; None where it is not given. Raises InputError for anything else."""
         text = self.options.get(name)
         if text is None:
-            return default
+            return None
         try:
             value = float(text)
         except ValueError:
@@ -53,12 +55,13 @@ class Uri(NamedTuple):
             raise InputError(f"{self.told}: {name} must be a number above 0, not {text}")
         return value
 
-    def choice(self, name: str, *choices: str) -> str:
+    def choice(self, name: str, *choices: Word) -> Word:
         """An option that is one of a few words, the first one being the default. Raises InputError for another."""
         text = self.options.get(name, choices[0])
-        if text not in choices:
-            raise InputError(f"{self.told}: {name} must be {' or '.join(choices)}, not {text}")
-        return text
+        for choice in choices:
+            if text == choice:
+                return choice
+        raise InputError(f"{self.told}: {name} must be {' or '.join(choices)}, not {text}")
 
 
 class Peer(NamedTuple):

@@ -127,7 +127,7 @@ class PretendView:
     def tracks(self, limit: int, before_s: float | None) -> list[Event]:
         found = [self.track(f"{node}-{number}") for number in self._ended() for node in self.names]
         heard = [events[-1] for events in found if before_s is None or events[-1].start_s < before_s]
-        return heard[:limit]
+        return sorted(heard, key=lambda event: -event.start_s)[:limit]
 
     def track(self, track: str) -> list[Event]:
         node, _, number = track.rpartition("-")

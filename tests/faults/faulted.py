@@ -9,13 +9,16 @@ import numpy as np
 from bundles import PAIR
 
 from rep_edge.runtime.classifier import Classifier
-from rep_edge.runtime.clocks import StreamClock
+from rep_edge.runtime.events.tracking import TrackSettings
 from rep_edge.runtime.faults.fault import Fault
 from rep_edge.runtime.faults.injecting import inject
+from rep_edge.runtime.health import HealthLimits
 from rep_edge.runtime.predicting import predict
 from rep_edge.runtime.prediction import Prediction
+from rep_edge.runtime.service.node import Node, NodeSettings
 from rep_edge.runtime.sources.live import Chunk
-from rep_edge.runtime.windows import LiveWindows
+from rep_edge.runtime.symptoms import limits_of
+from rep_edge.runtime.windows import StreamSettings
 
 HOP_S, WINDOW_S = PAIR.hop_s, PAIR.window_s
 CHUNK_S = 0.1
@@ -49,32 +52,38 @@ def deliveries(faults: Sequence[Fault], seconds: float, seed: int = 0) -> Iterat
     return heapq.merge(*map(stream, PAIR.names), key=lambda delivery: delivery[1].arrived_s)
 
 
-class Core:
-    """Clocks, windows and classifier of one node."""
+def make_node(classifier: Classifier) -> Node:
+    """A node with the settings that one has by default."""
+    limits = limits_of(classifier.bundle.manifest, HealthLimits())
+    settings = NodeSettings(StreamSettings(), limits, TrackSettings(), {}, None)
+    return Node("yard", classifier.spec, classifier.labels, settings)
 
-    def __init__(self, classifier: Classifier) -> None:
-        self.windows = LiveWindows(classifier.spec)
-        self._classifier = classifier
-        self._clocks = {name: StreamClock() for name in classifier.spec.names}
-        self.windows.advance(0.0)
 
-    def play(self, delivered: Iterable[tuple[str, Chunk]], until_s: float) -> Iterator[Prediction]:
-        """A turn every CHUNK_S, whether something came or not."""
-        turn_s = 0.0
-        for name, chunk in delivered:
-            while chunk.arrived_s > turn_s:
-                turn_s += CHUNK_S
-                yield from predict(self._classifier, self.windows.advance(turn_s))
-            clock = self._clocks[name]
-            start_s = clock.place(chunk)
-            self.windows.note_rate(name, clock.seen_hz)
-            yield from predict(self._classifier, self.windows.push(name, chunk.values, start_s))
-        yield from predict(self._classifier, self.windows.advance(until_s))
+def turns(
+    classifier: Classifier, node: Node, delivered: Iterable[tuple[str, Chunk]], until_s: float
+) -> Iterator[Prediction]:
+    """What the service's loop does with a node: a turn every CHUNK_S, whether something came or not."""
+
+    def turn(now_s: float) -> Iterator[Prediction]:
+        node.advance(now_s)
+        for prediction in predict(classifier, node.take_due()):
+            node.finish(prediction, 0.0)
+            yield prediction
+
+    now_s = 0.0
+    yield from turn(now_s)
+    for name, chunk in delivered:
+        while chunk.arrived_s > now_s + CHUNK_S:
+            now_s += CHUNK_S
+            yield from turn(now_s)
+        node.receive(name, chunk)
+    yield from turn(until_s)
 
 
 def play(classifier: Classifier, faults: Sequence[Fault], seconds: float, seed: int = 0) -> list[Prediction]:
     """All predictions of so many seconds with these faults."""
-    return list(Core(classifier).play(deliveries(faults, seconds, seed), seconds + 1.0))
+    made = turns(classifier, make_node(classifier), deliveries(faults, seconds + 1.0, seed), seconds + 1.0)
+    return [prediction for prediction in made if prediction.end_s <= seconds + 1e-6]
 
 
 def require_every_hop(made: Sequence[Prediction], seconds: float) -> None:

@@ -10,12 +10,13 @@ from bundles import PAIR, make_bundle
 from faulted import (
     HOP_S,
     SLACK_S,
-    Core,
     deliveries,
     hops_out,
+    make_node,
     play,
     require_every_hop,
     require_no_dead_stream,
+    turns,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -141,7 +142,7 @@ def test_memory_stays_what_it_is_whatever_comes(classifier: Classifier) -> None:
         for i in range(1, 40)
         for shift, name in enumerate(PAIR.names)
     ]
-    made = Core(classifier).play(deliveries(faults, 400), 401)
+    made = turns(classifier, make_node(classifier), deliveries(faults, 400), 401)
     tracemalloc.start()
     try:
         assert len(list(itertools.islice(made, 200))) == 200

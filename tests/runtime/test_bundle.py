@@ -16,6 +16,8 @@ from rep_edge.runtime.bundle import open_bundle
 from rep_edge.signals import WindowSpec
 
 GRAPH = "graphs/seismic.fp32.onnx"
+SEEN = {"windows": 9, "noise_low": 1.0, "noise_high": 2.0, "mean_low": -1.0, "mean_high": 1.0, "largest": 5.0}
+SEEN |= {"clipped": 0.0, "stuck_s": 0.0}
 
 
 @pytest.fixture
@@ -106,6 +108,11 @@ def test_a_missing_field_inside_is_named(bundle: Path) -> None:
         (lambda m: m["graphs"].append(dict(m["graphs"][0], pattern="radar")), "radar"),
         (lambda m: m["graphs"].append(m["graphs"][0]), "two for one pattern"),
         (lambda m: m.update(weights={}), "weights has no file for fp32"),
+        (lambda m: m.update(health={"radar": SEEN}), "health names the unknown modality 'radar'"),
+        (lambda m: m.update(health={"seismic": SEEN | {"noise_low": 9.0}}), "noise_low above noise_high"),
+        (lambda m: m.update(health={"seismic": SEEN | {"mean_high": -2.0}}), "mean_low above mean_high"),
+        (lambda m: m.update(health={"seismic": SEEN | {"largest": -1.0}}), "health of seismic has largest -1.0"),
+        (lambda m: m.update(health={"seismic": {"windows": 1}}), "noise_low"),
     ],
 )
 def test_a_manifest_that_contradicts_itself(bundle: Path, change: Callable[[Any], object], word: str) -> None:

@@ -149,6 +149,51 @@ def test_a_fault_leaves_the_classifier_as_it_was(classifier: Classifier) -> None
     assert classifier(windows).probabilities == before
 
 
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_many_windows_at_once_are_as_one_by_one(tmp_path: Path, count: int) -> None:
+    path = make_bundle(tmp_path / "bundle", TRIPLE, temperatures={"seismic": 2.5})
+    classifier = Classifier.load(with_label_sets(path, seismic=0.3))
+    for pattern in TRIPLE.patterns():
+        asked = [{n: w for n, w in random_windows(TRIPLE, seed).items() if n in pattern} for seed in range(count)]
+        made = classifier.batch(asked, [2.0 * i for i in range(count)])
+        for i, (prediction, live) in enumerate(zip(made, asked, strict=True)):
+            alone = classifier(live, 2.0 * i)
+            assert (prediction.label, prediction.label_set) == (alone.label, alone.label_set)
+            assert (prediction.start_s, prediction.end_s) == (2.0 * i, 2.0 * i + 1)
+            for label, probability in alone.probabilities.items():
+                assert prediction.probabilities[label] == pytest.approx(probability, abs=1e-6)
+
+
+def test_a_run_takes_one_pattern_and_nothing_bad(classifier: Classifier) -> None:
+    windows = random_windows()
+    assert classifier.batch([], []) == []
+    with pytest.raises(InputError, match="windows of several patterns"):
+        classifier.batch([windows, {"seismic": windows["seismic"]}], [0.0, 1.0])
+    with pytest.raises(InputError, match="seismic: holds a NaN"):
+        classifier.batch([windows, windows | {"seismic": np.full(SEISMIC.shape, np.nan, np.float32)}], [0.0, 1.0])
+
+
+def test_a_backend_that_builds_for_every_number_of_windows_gets_them_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = Classifier.load(make_bundle(tmp_path / "bundle"))
+    sizes: list[int] = []
+    run = OnnxRuntimeRunner.run
+
+    def noted(runner: OnnxRuntimeRunner, windows: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        sizes.append(len(next(iter(windows.values()))))
+        return run(runner, windows)
+
+    monkeypatch.setattr(OnnxRuntimeRunner, "run", noted)
+    asked = [random_windows(seed=seed) for seed in range(3)]
+    together = classifier.batch(asked, [0.0] * 3)
+    for backend in ("onnxruntime-tensorrt", "onnxruntime-rtx"):
+        classifier.backend = backend
+        alone = classifier.batch(asked, [0.0] * 3)
+        assert [p.label for p in alone] == [p.label for p in together]
+    assert sizes == [3, *[1] * 6]
+
+
 def test_within_a_memory_budget_the_least_recently_used_graph_makes_room(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "bundle", TRIPLE)
     weights = (bundle / "graphs/weights.fp32.bin").stat().st_size

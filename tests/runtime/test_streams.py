@@ -83,6 +83,22 @@ def test_a_short_gap_is_bridged_by_a_straight_line() -> None:
     assert buffer.cut(2.2).received == 94
 
 
+def test_gaps_are_counted_and_what_was_filled_is_marked() -> None:
+    buffer = filled(bridge_s=0.05)
+    assert (buffer.gaps, buffer.filled, buffer.cut(1.5).filled) == (0, 0, 0)
+    buffer.push(line(155, 200), 1.55)
+    buffer.push(line(206, 220), 2.06)
+    assert (buffer.gaps, buffer.filled) == (1, 1)
+    assert [buffer.cut(end_s).filled for end_s in (1.5, 1.52, 1.6, 2.2, 2.53, 2.6)] == [0, 2, 5, 5, 2, 0]
+    for i in range(100):
+        buffer.push(line(0, 10), 2.22 + i * 0.12)
+    assert buffer.filled == 101
+    assert buffer.cut(buffer.end_s or 0).filled > 0
+    buffer.restart()
+    buffer.push(line(0, 200), 0.0)
+    assert buffer.cut(2.0).filled == 0
+
+
 def test_what_is_older_than_the_ring_is_forgotten() -> None:
     buffer = StreamBuffer(SEISMIC, 0.5, 0.0, 0.0)
     for start in range(0, 1000, 50):

@@ -53,7 +53,9 @@ def columns(waveform: Waveform, column_s: float, since: int | None = None) -> Co
     """
     rate_hz = waveform.rate_hz
     column_s = max(column_s, 2 / rate_hz)
-    numbers = np.floor((waveform.start_s + np.arange(waveform.values.shape[1]) / rate_hz) / column_s).astype(np.int64)
+    # By the middles of the samples: their own times may lie on a boundary, and be rounded to either side of it.
+    times_s = waveform.start_s + (np.arange(waveform.values.shape[1]) + 0.5) / rate_hz
+    numbers = np.floor(times_s / column_s).astype(np.int64)
     begins = np.flatnonzero(np.diff(numbers)) + 1  # The first column may have begun before the waveform did,
     ends = begins[1:]  # and the last one may go on after it.
     begins = begins[: ends.size]
@@ -99,7 +101,7 @@ def _spectra(waveform: Waveform, ends: NDArray[np.int64]) -> NDArray[np.uint8]:
     window = np.hanning(n)
     level = frames - frames.mean(axis=2, keepdims=True)
     amplitudes = np.abs(np.fft.rfft(level * window, axis=2))[:, :, 1:] * 2 / window.sum()
-    power = (amplitudes**2).mean(axis=0).reshape(full.size, BANDS, -1).max(axis=2)
+    power = (amplitudes**2).mean(axis=0).reshape(full.size, BANDS, n // 2 // BANDS).max(axis=2)
     decibels = 10 * np.log10(np.maximum(power, 1e-30))
     drawn[full] = np.clip(np.round((decibels - FLOOR_DB) / STEP_DB), 1, 255)
     return drawn

@@ -34,14 +34,29 @@ def test_a_stream_that_is_no_modality(bundle: Bundle) -> None:
     assert check(config(acustic="mic:"), bundle) == [told]
 
 
+def test_an_address_that_is_none(bundle: Bundle) -> None:
+    told = check(config(acoustic="none.wav", seismic="sds:/archive"), bundle)
+    assert told == [
+        "nodes[0].streams.acoustic.source: none.wav: no such file",
+        "nodes[0].streams.seismic.source: sds:/archive: needs ?station=NET.STA.LOC.CHA",
+    ]
+    (told,) = check(config(acoustic="mqtt://ann:hunter2@broker/a?rate=1"), bundle)
+    assert told.startswith("nodes[0].streams.acoustic.source: mqtt://")
+    assert "rate is no option of it" in told
+    assert "hunter2" not in told
+
+
 def test_a_sensor_that_two_streams_would_share(bundle: Bundle) -> None:
-    (told,) = check(config(acoustic="mic:", seismic="mic:?channel=2"), bundle)
+    (told,) = check(config(acoustic="mic:", seismic="mic:?rate_hz=8000"), bundle)
     assert (
         told
         == "nodes[0].streams.seismic.source: mic: is read by nodes[0].streams.acoustic already; it serves one stream"
     )
     assert check(config(acoustic="mic:1", seismic="mic:2"), bundle) == []
-    assert check(config(acoustic="shake:h:1?channel=A", seismic="shake:h:1?channel=B"), bundle) == []
+    assert (
+        check(config(acoustic="shake:127.0.0.1:8888?channel=EHZ", seismic="shake:127.0.0.1:8888?channel=EHN"), bundle)
+        == []
+    )
 
 
 def test_backends_and_precisions_that_are_none_or_not_in_the_bundle(bundle: Bundle) -> None:

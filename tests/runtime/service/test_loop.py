@@ -29,7 +29,7 @@ class Given:
         self.waiting: list[Chunk] = []
         self.connection, self.again = "connected", []
         self.rate_hz, self.dropped, self.refused, self.reconnects = 100.0, 0, {}, 0
-        self.source = self
+
         self.address = "given:"
 
     def take(self) -> list[Chunk]:

@@ -125,6 +125,24 @@ def test_every_path_is_absolute(tmp_path: Path) -> None:
     assert (sinks.jsonl.path, sinks.mqtt.ca_file) == (tmp_path / "a/b.jsonl", tmp_path / "ca.pem")
 
 
+@pytest.mark.parametrize(
+    ("source", "opened"),
+    [
+        ("a.wav", "{}/a.wav"),
+        ("b/a.wav?channel=2", "{}/b/a.wav?channel=2"),
+        ("file:a.wav", "file:{}/a.wav"),
+        ("sds://archive?station=A.B..C", "sds://{}/archive?station=A.B..C"),
+        *((same, same) for same in ("/a.wav", "file:///a.wav", "sds:/archive", "mic:", "-?rate_hz=8000", "-")),
+        *((same, same) for same in ("shake:0.0.0.0:8888", "mqtt://b/t", "rtsp://c/d?e=f")),
+    ],
+)
+def test_a_source_that_is_a_file_is_looked_for_beside_the_configuration(
+    source: str, opened: str, tmp_path: Path
+) -> None:
+    config = read(tmp_path, LEAST.replace("mic:", source))
+    assert config.nodes[0].streams["acoustic"].source == opened.format(tmp_path)
+
+
 def test_a_host_that_only_this_machine_reaches_needs_no_token(tmp_path: Path) -> None:
     for host in ("127.0.0.1", "'::1'", "localhost", "127.1.2.3"):
         read(tmp_path, LEAST + f"web: {{host: {host}}}")

@@ -61,8 +61,10 @@ GARBAGE = ["", "x", "nan", "inf", "-inf", "-1", "0", "1e99", "1_0", "٣x", "%00"
 @pytest.mark.parametrize("value", GARBAGE)
 @pytest.mark.parametrize(
     "path",
-    ["/api/waveform/yard/seismic?seconds=", "/api/waveform/yard/seismic?columns=", "/api/verdicts/yard?limit="]
-    + ["/api/events?limit=", "/api/events?before="],
+    [
+        *("/api/waveform/yard/seismic?seconds=", "/api/waveform/yard/seismic?columns="),
+        *("/api/verdicts/yard?limit=", "/api/events?limit=", "/api/events?before="),
+    ],
 )
 def test_numbers_that_are_none_are_told(client: TestClient, path: str, value: str) -> None:
     answer = client.get(path + value)
@@ -155,7 +157,7 @@ def test_a_name_that_is_no_clips_is_not_even_looked_for(tmp_path: Path, name: st
     assert client.get(f"/api/clips/track/{name}").status_code == 404
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(path=st.text(st.characters(exclude_categories=["Cs"]), max_size=30), raw=st.booleans())
 def test_no_path_is_a_fault(client: TestClient, path: str, raw: bool) -> None:
     from urllib.parse import quote

@@ -46,7 +46,7 @@ def test_a_port_that_is_taken_is_told(view: PretendView) -> None:
 
 @pytest.mark.parametrize(("host", "port"), [("192.0.2.1", 0), ("127.0.0.1", 70000), ("no such host", 0)])
 def test_a_place_that_is_none_is_told(view: PretendView, host: str, port: int) -> None:
-    with pytest.raises(InputError, match="^web: "):
+    with pytest.raises(InputError, match=r"^web: "):
         open_page(view, Durations(), None, host, port)
 
 
