@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -138,12 +138,12 @@ def _tell_start(classifier: Classifier, notes: Mapping[str, str]) -> None:
         tell(f"{name}: {notes.get(name, 'no source given, missing from the start')}")
 
 
-def _print_all(heard: Iterable[Prediction], classifier: Classifier, given: Iterable[str], json: bool) -> None:
+def _print_all(heard: Iterable[Prediction], classifier: Classifier, given: Collection[str], json: bool) -> None:
     """A line for each prediction, and what changed; at the end a summary. given: the sensors that have a source."""
     told = len(classifier.reasons)
     if not json:
         print(f"{'time':>8}    {'class':{_width(classifier)}} sure   live sensors, latency", flush=True)
-    lost: Mapping[str, object] = dict.fromkeys(set(classifier.spec.names) - set(given))
+    lost: Mapping[str, object] = dict.fromkeys(name for name in classifier.spec.names if name not in given)
     counted: Counter[tuple[str, str | None]] = Counter()
     for prediction in heard:
         lost = _tell_changes(lost, prediction)

@@ -30,7 +30,7 @@ SQLITE = b"SQLite format 3\0"
 README = """\
 Gathered by `rep-edge doctor --zip`, to be sent with a question. Look through it before you do.
 Passwords, tokens, this machine's name and home folders are blanked. Addresses of sensors and brokers are not.
-Nothing of what was heard is in it: no waveforms, and of events only how many there are.
+No waveform is in it, and of the journal only how many rows there are; the status names what was heard last.
 """
 
 

@@ -125,7 +125,8 @@ class Node:
         if span is None:
             return []
         late_s = self.settings.timing.lateness_s
-        due, waiting = [], []
+        due: list[Event] = []
+        waiting: list[Event] = []
         for event in self._clips:
             ready = event.end_s - wall_offset_s + span.after_s + late_s <= now_s
             (due if ready or at_once else waiting).append(event)

@@ -10,10 +10,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from rep_edge import __version__
+from rep_edge.errors import InputError
+from rep_edge.runtime.bundle import open_bundle
 from rep_edge.runtime.classifier import Classifier
 from rep_edge.runtime.events.clips import Clips
 from rep_edge.runtime.service import systemd
 from rep_edge.runtime.service.bundles import FoundBundle, find_bundle, keep
+from rep_edge.runtime.service.checking import check
 from rep_edge.runtime.service.config import NodeConfig, ServiceConfig, WebSettings
 from rep_edge.runtime.service.lock import locked
 from rep_edge.runtime.service.logs import start_logs
@@ -56,6 +59,7 @@ def serve(config: ServiceConfig, environment: Mapping[str, str]) -> None:
         start_logs(config.logs, config.state_dir)
         LOGGER.info("rep-edge %s starts; its state is in %s", __version__, config.state_dir)
         found = find_bundle(config.bundle, config.state_dir)
+        _require_fit(config, found)
         outlets = _open_outlets(config, environment, found.spec, parts)
         view, durations = ServiceView(outlets.journal, outlets.clips, outlets.deliveries), Durations()
         if config.web.enabled:
@@ -74,6 +78,13 @@ def serve(config: ServiceConfig, environment: Mapping[str, str]) -> None:
         view.not_ready = "stopping"
         systemd.stopping()
         LOGGER.info("stops")
+
+
+def _require_fit(config: ServiceConfig, found: FoundBundle) -> None:
+    """Raises InputError where the configuration names what the bundle lacks, be it the one before the one named."""
+    misfits = check(config, open_bundle(found.copy))
+    if misfits:
+        raise InputError(misfits[0])
 
 
 def _open_outlets(config: ServiceConfig, environment: Mapping[str, str], spec: WindowSpec, parts: ExitStack) -> Outlets:

@@ -9,7 +9,7 @@ from rep_edge import __version__
 from rep_edge.runtime.events.clips import Clips
 from rep_edge.runtime.events.event import Event, Verdict
 from rep_edge.runtime.events.marks import Mark
-from rep_edge.runtime.service.loop import Loop
+from rep_edge.runtime.service.loop import Loop, Member
 from rep_edge.runtime.service.reloading import Reloading
 from rep_edge.runtime.service.status import ServiceStatus
 from rep_edge.runtime.service.web.view import Waveform
@@ -77,6 +77,6 @@ class ServiceView:
     def clip_file(self, track: str, name: str) -> Path | None:
         return self._clips.path(track, name) if self._clips else None
 
-    def _member(self, node: str):
+    def _member(self, node: str) -> Member | None:
         members = self.loop.members if self.loop else ()
         return next((member for member in members if member.node.name == node), None)

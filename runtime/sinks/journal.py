@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from rep_edge.errors import InputError
 from rep_edge.runtime.events.event import Event
 from rep_edge.runtime.events.marks import Mark
 from rep_edge.runtime.notices import Notices
@@ -91,7 +92,8 @@ class Journal:
             added = db.execute("INSERT INTO events (id, track, end_s, body) VALUES (?, ?, ?, ?)", row).lastrowid
             db.execute("INSERT OR REPLACE INTO tracks VALUES (?, ?, ?, ?, ?)", (*track, added))
         assert added is not None
-        self._last = max(self._last, added)
+        with self._lock:
+            self._last = max(self._last, added)
         return added
 
     def after(self, sequence: int, limit: int) -> list[tuple[int, Event]]:
@@ -219,8 +221,14 @@ class Journal:
             self._db.rollback()
         if not is_damage(error):
             return
+        try:
+            self._begin_anew(str(error))
+        except (InputError, OSError, sqlite3.Error) as failure:
+            LOGGER.error("%s: is damaged, and no new one can be begun: %s", self.path, failure)
+
+    def _begin_anew(self, why: str) -> None:
         self._db.close()
-        set_aside(self.path, str(error))
+        set_aside(self.path, why)
         self._db = open_file(self.path)
         # Numbers go on, so that no sink takes new events for ones that it has delivered.
         self._db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?)", (self._last,))

@@ -11,6 +11,7 @@ from rep_edge.errors import InputError, MissingExtraError
 from rep_edge.runtime.sources.files import open_recording
 from rep_edge.runtime.sources.live import Source
 from rep_edge.runtime.sources.microphone import MicrophoneSource
+from rep_edge.runtime.sources.pace import Speed
 from rep_edge.runtime.sources.pcm import PcmSource
 from rep_edge.runtime.sources.playback import PlaybackSource
 from rep_edge.runtime.sources.recording import Recording
@@ -93,7 +94,8 @@ def _scheme(uri: Uri) -> Callable[[Uri, Modality], Source]:
 
 def _file(uri: Uri, modality: Modality) -> Source:
     uri.require_known("channel", "speed", "loop")
-    speed, loop = uri.choice("speed", "real", "max"), uri.choice("loop", "no", "yes") == "yes"
+    speed: Speed = uri.choice("speed", "real", "max")
+    loop = uri.choice("loop", "no", "yes") == "yes"
     return PlaybackSource(Path(uri.rest), modality, uri.options.get("channel"), speed, loop)
 
 
@@ -104,7 +106,7 @@ def _sds(uri: Uri, modality: Modality) -> Source:
     begin_s, end_s = _time(uri, "from", -math.inf), _time(uri, "to", math.inf)
     if end_s <= begin_s:
         raise InputError(f"{uri.told}: to must be after from")
-    speed = uri.choice("speed", "real", "max")
+    speed: Speed = uri.choice("speed", "real", "max")
     return SdsSource(Path(uri.rest), modality, uri.options["station"], begin_s, end_s, speed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from rep_edge.runtime.sources.recording import same_rate
 from rep_edge.signals import Modality
 
 DELAY_S = 0.24
-"""Seconds that a sample is held back at most; a filter of a fixed number of samples would hold back slow streams long."""
+"""Seconds that a sample is held back at most: a filter of one length in samples would hold back slow streams long."""
 
 MOST_LOBES = 32
 """Zero crossings of the sinc on either side: 4 ms at 8000 Hz. DELAY_S allows 24 at 100 Hz, 12 at 50 Hz."""
@@ -126,7 +127,7 @@ class _Filter:
         # Without it the constant part of a signal would ripple with the phase.
         self._rows = (rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
 
-    def apply(self, values: NDArray[np.float32], at: NDArray[np.float64]) -> NDArray[np.float32]:
+    def apply(self, values: NDArray[np.float32], at: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """The signal [channels, n] between its samples, at these positions in samples: [channels, len(at)]."""
         around = np.lib.stride_tricks.sliding_window_view(values, 2 * self.reach, axis=1)
         first = np.floor(at).astype(np.int64)

@@ -26,8 +26,8 @@ _READ_BYTES = 1 << 16
 
 
 class RtspSource:
-    """The sound of rtsp://USER:PASSWORD@HOST:PORT/PATH, over TCP, at the modality's rate (to the whole Hz) and channels;
-    samples are -1..1. The clock counts samples."""
+    """The sound of rtsp://USER:PASSWORD@HOST:PORT/PATH, over TCP, at the modality's rate (to the whole Hz) and
+    channels; samples are -1..1. The clock counts samples."""
 
     def __init__(self, modality: Modality, url: str) -> None:
         self.address = without_passwords(url)

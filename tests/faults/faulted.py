@@ -25,8 +25,9 @@ CHUNK_S = 0.1
 CLOCKS = {"acoustic": (0.0, 0.0), "seismic": (1_700_000_000.0, 3e-5)}
 """Offset in s and drift of each sensor's own clock."""
 
-LEAST_S = {"dropout": 0.1, "nan": 0.3, "stuck": 0.6, "clip": 0.6}
-"""Faults after which a stream cannot be believed -> how much of one a window must hold for that."""
+LEAST_S = {"dropout": 0.1, "nan": 0.5, "stuck": 0.6, "clip": WINDOW_S}
+"""Faults after which a stream cannot be believed -> how much of one a window must hold for that: where a window holds
+samples beyond the level at which others are clipped, nothing tells that they are."""
 SLACK_S, CLOCK_SLACK_S = 0.1, 0.4
 """What the time line may be wrong by, and where a clock is wrong or chunks are late."""
 CLOCK_KINDS = {"jump", "drift", "late", "rate"}
@@ -103,8 +104,8 @@ def require_no_dead_stream(made: Sequence[Prediction], faults: Sequence[Fault]) 
 
 
 def _kills(fault: Fault, prediction: Prediction, slack_s: float) -> bool:
-    shared_s = min(fault.end_s, prediction.end_s) - max(fault.start_s, prediction.start_s)
-    return fault.kind in LEAST_S and shared_s >= LEAST_S[fault.kind] + slack_s
+    shared_s = min(fault.end_s - slack_s, prediction.end_s) - max(fault.start_s + slack_s, prediction.start_s)
+    return fault.kind in LEAST_S and shared_s >= LEAST_S[fault.kind] - 1e-6
 
 
 def _slack_s(stream: str, faults: Sequence[Fault]) -> float:

@@ -42,7 +42,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
 
 def frame_samples(rate_hz: float) -> int:
     """Samples in the frame of a spectrum: a power of 2, at least one for each band twice."""
-    wanted = 2 ** round(math.log2(FRAME_S * rate_hz))
+    wanted: int = 2 ** max(0, round(math.log2(FRAME_S * rate_hz)))
     return min(max(wanted, 2 * BANDS), 2048)
 
 

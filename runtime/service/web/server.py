@@ -69,6 +69,6 @@ def _listening(host: str, port: int) -> socket.socket:
     except OverflowError as error:
         raise InputError(f"web: port must be from 0 to 65535, not {port}") from error
     except OSError as error:
-        of_system = error.errno is not None and error.errno > 0  # Errors of name servers have numbers below 0.
-        why = os.strerror(error.errno) if of_system else error.strerror
+        number = error.errno or 0  # Errors of name servers have numbers below 0.
+        why = os.strerror(number) if number > 0 else error.strerror
         raise InputError(f"web: {host}:{port} cannot be listened on ({why}); choose another host or port") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -112,9 +112,9 @@ class Streams:
             raise HTTPException(404, "no such node")
         if self._clients >= MOST_CLIENTS or self.closing.is_set():
             raise HTTPException(503, f"{MOST_CLIENTS} pages listen already; close one", {"retry-after": "5"})
-        return _Patient(self._listen(node), media_type="text/event-stream", headers={"cache-control": "no-store"})
+        return _Patient(self._listen(node))
 
-    async def _listen(self, node: str | None) -> AsyncIterator[bytes]:
+    async def _listen(self, node: str | None) -> AsyncGenerator[bytes, None]:
         self._clients += 1
         try:
             yield b"retry: 1000\n\n"
@@ -129,6 +129,10 @@ class Streams:
 class _Patient(StreamingResponse):
     """A response whose reader is given up when it takes nothing for `SEND_S`: it went away without a word."""
 
+    def __init__(self, messages: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(messages, media_type="text/event-stream", headers={"cache-control": "no-store"})
+        self._messages = messages
+
     async def stream_response(self, send: Send) -> None:
         """Send what the generator gives, and close it whatever happens."""
 
@@ -140,4 +144,4 @@ class _Patient(StreamingResponse):
         except asyncio.TimeoutError:
             pass
         finally:
-            await self.body_iterator.aclose()
+            await self._messages.aclose()

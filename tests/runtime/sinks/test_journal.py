@@ -137,6 +137,7 @@ def test_many_threads_may_append(path: Path) -> None:
     for thread in threads:
         thread.join()
     assert [at for at, _ in journal.after(0, 100)] == list(range(1, 81))
+    assert journal.count() == 80
 
 
 # --- what goes
@@ -273,12 +274,8 @@ def test_only_the_latest_damaged_files_are_kept(path: Path) -> None:
     assert kept == [b"2", b"3"]
 
 
-def test_damage_that_comes_up_later_costs_one_call(path: Path) -> None:
-    journal = Journal(path)
-    journal.register("mqtt")
-    for track in range(3):
-        journal.append(event(track))
-    journal.advance("mqtt", 2)
+def damage(journal: Journal) -> None:
+    """From now on its file is not what SQLite wrote."""
     real = journal._db
 
     class Damaged:
@@ -288,12 +285,37 @@ def test_damage_that_comes_up_later_costs_one_call(path: Path) -> None:
         rollback, close = real.rollback, real.close
 
     journal._db = Damaged()  # type: ignore[assignment]
+
+
+def test_damage_that_comes_up_later_costs_one_call(path: Path) -> None:
+    journal = Journal(path)
+    journal.register("mqtt")
+    for track in range(3):
+        journal.append(event(track))
+    journal.advance("mqtt", 2)
+    damage(journal)
     with pytest.raises(JournalError, match="malformed"):
         journal.append(event(3))
     assert (journal.lost("mqtt"), journal.behind("mqtt"), journal.count()) == (1, 0, 0)
     assert journal.append(event(3)) == 4
     assert journal.after(journal.cursor("mqtt"), 10) == [(4, event(3))]
     assert list(path.parent.glob("journal.damaged-*"))
+
+
+def test_a_disk_that_takes_no_new_journal_is_an_error_like_any_other(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(path)
+    damage(journal)
+
+    def read_only(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "replace", read_only)
+    for _ in range(2):
+        with pytest.raises(JournalError):
+            journal.append(event(1))
+    assert "no new one can be begun: [Errno 30] Read-only file system" in caplog.text
 
 
 def test_an_entry_that_the_disk_changed_is_left_out(path: Path, caplog: pytest.LogCaptureFixture) -> None:

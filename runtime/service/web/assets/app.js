@@ -76,11 +76,12 @@ function choose() {
 /** The nodes must be known before one can be listened to. */
 async function begin() {
   const answer = await fetch("/api/status").catch(() => null);
-  if (!answer?.ok) {
+  status = answer?.ok ? await answer.json() : null;
+  if (!status?.nodes.length) {
+    if (status) show();
     setTimeout(begin, 1500);
     return;
   }
-  status = await answer.json();
   choose();
   events.update(status);
   addEventListener("hashchange", choose);

@@ -48,8 +48,11 @@ export class Connection {
     this.retry = setTimeout(async () => {
       const answer = await fetch("/api/status").catch(() => null);
       if (answer?.status === 401) location.assign("/login");
-      else if (answer?.ok && !(await answer.json()).nodes.some(({ name }) => name === this.node)) location.assign("/");
+      else if (answer?.ok && isGone(this.node, await answer.json())) location.reload();
       else this.open(this.node);
     }, RETRY_MS);
   }
 }
+
+/** Whether the service has other nodes now. While it starts it has none. */
+const isGone = (node, { nodes }) => nodes.length > 0 && !nodes.some(({ name }) => name === node);

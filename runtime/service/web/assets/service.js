@@ -10,7 +10,8 @@ export function showService(status) {
   if (status.not_ready) tellState(state, "recovering", `Not ready: ${status.not_ready}`);
   else tellState(state, "live", "Ready");
   const up = `up ${duration(status.now_s - status.started_s)}`;
-  const parts = [`${status.bundle}, ${status.created}`, `${status.backend}, ${status.precision}`, up, `version ${status.version}`];
+  const what = status.bundle ? [`${status.bundle}, ${status.created}`, `${status.backend}, ${status.precision}`] : [];
+  const parts = [...what, up, `version ${status.version}`];
   if (status.reload_failed) parts.push(`new bundle not taken: ${status.reload_failed}`);
   tell(document.getElementById("what"), null, parts.join(" · "));
 }

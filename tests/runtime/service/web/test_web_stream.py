@@ -55,7 +55,7 @@ def test_a_page_is_told_the_status_the_hops_and_the_columns_of_its_node(server: 
     assert [event for event, _ in first] == ["status", "verdicts", "columns", "columns"]
     drawn = [content for event, content in first if event == "columns"]
     assert [content["stream"] for content in drawn] == ["acoustic", "seismic"]
-    assert 590 <= len(drawn[0]["columns"]["low"]) <= 640
+    assert 590 <= len(drawn[0]["columns"]["low"]) <= 660
 
 
 def test_it_goes_on_where_it_was(view: PretendView) -> None:
