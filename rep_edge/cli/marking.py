@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from rep_edge.cli.telling import tell
-from rep_edge.errors import InputError
 
 
 def register(app: typer.Typer) -> None:
@@ -22,18 +21,9 @@ def export_marks(
 ) -> None:
     """Write the clips of tracks that were marked on the page as a folder of recordings to train on."""
     from rep_edge.runtime.events.marked import export_marks as export
-    from rep_edge.runtime.sinks.journal import Journal, JournalError
+    from rep_edge.runtime.sinks.journal_marks import read_marks
 
-    path = state_dir / "journal.sqlite"
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file; give the state_dir of the service's configuration")
-    journal = Journal(path)
-    try:
-        marks = journal.marks()
-    except JournalError as error:
-        raise InputError(str(error)) from error
-    finally:
-        journal.close()
+    marks = read_marks(state_dir / "journal.sqlite")
     done = export(marks, state_dir / "clips", out)
     for reason, count in done.left_out.items():
         tell(f"left out: {count} that {reason}")

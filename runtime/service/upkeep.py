@@ -19,7 +19,7 @@ from rep_edge.runtime.sinks.sink import StatusSink
 
 LOGGER = logging.getLogger("rep_edge.service")
 
-PRUNE_S = 600.0
+PRUNE_S = 60.0
 WRITE_S = 60.0
 STATUS = "status.json"
 

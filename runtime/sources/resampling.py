@@ -100,7 +100,7 @@ class _Signal:
             return []
         at = np.arange(self._sent, last) * (self._in_hz / self._out_hz)
         start_s = self._zero_s + self._sent / self._out_hz
-        values = self._filter.apply(self._held, at - self._begin)
+        values = self._filter.apply(self._held, self._begin, at)
         self._sent = last
         begin = math.floor(last * (self._in_hz / self._out_hz)) - self._filter.reach
         self._held, self._begin = self._held[:, max(0, begin - self._begin) :].copy(), max(begin, self._begin)
@@ -127,8 +127,8 @@ class _Filter:
         # Without it the constant part of a signal would ripple with the phase.
         self._rows = (rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
 
-    def apply(self, values: NDArray[np.float32], at: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """The signal [channels, n] between its samples, at these positions in samples: [channels, len(at)]."""
+    def apply(self, values: NDArray[np.float32], begin: int, at: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """The signal at these positions, in samples: [channels, len(at)]. values: its samples from number `begin` on."""
         around = np.lib.stride_tricks.sliding_window_view(values, 2 * self.reach, axis=1)
         first = np.floor(at).astype(np.int64)
         phase = np.rint((at - first) * self._phases).astype(np.int64)
@@ -136,6 +136,6 @@ class _Filter:
         made = np.empty((values.shape[0], at.size), dtype=np.float32)
         for i in range(0, at.size, size):
             part = slice(i, i + size)
-            taken, rows = around[:, first[part] - self.reach + 1], self._rows[phase[part]]
+            taken, rows = around[:, first[part] - begin - self.reach + 1], self._rows[phase[part]]
             made[:, part] = np.einsum("cnk,nk->cn", taken, rows)
         return made
