@@ -33,12 +33,13 @@ from rich.table import Table
 from rep_edge.export.machine import describe_machine
 from rep_edge.files import write_file
 from rep_edge.runtime.classifier import Classifier
-from rep_edge.runtime.events.tracking import TrackSettings
+from rep_edge.runtime.events.track_settings import TrackSettings
 from rep_edge.runtime.health import HealthLimits
 from rep_edge.runtime.predicting import predict
 from rep_edge.runtime.service.node import Node, NodeSettings
 from rep_edge.runtime.sources.live import Chunk
-from rep_edge.runtime.streams import StreamSettings
+from rep_edge.runtime.symptoms import limits_of
+from rep_edge.runtime.windows import StreamSettings
 from rep_edge.signals import WindowSpec
 
 CHUNK_S = 0.1
@@ -99,7 +100,8 @@ class Bench:
     def __init__(self, classifier: Classifier, nodes: int, hop_s: float) -> None:
         self.meter, spec = Meter(), classifier.spec
         timing = StreamSettings(hop_s=hop_s)
-        settings = NodeSettings(timing, dict.fromkeys(spec.names, HealthLimits()), TrackSettings(), {}, None)
+        limits = limits_of(classifier.bundle.manifest, HealthLimits())
+        settings = NodeSettings(timing, limits, TrackSettings(), {}, None)
         self.nodes = [Node(f"node-{i}", spec, classifier.labels, settings) for i in range(nodes)]
         self.queues: list[deque[tuple[str, Chunk]]] = [deque() for _ in self.nodes]
         self.predict = self.meter.timed("graph", predict)

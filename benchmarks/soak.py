@@ -31,6 +31,7 @@ from rep_edge.export.machine import describe_machine
 from rep_edge.files import write_file
 from rep_edge.runtime.events.event import Event
 from rep_edge.runtime.sinks.journal import Journal
+from rep_edge.runtime.sinks.jsonl import JsonLinesSink
 
 CORE = Path(__file__).with_name("soak_core.py")
 SAMPLE_S = 1.0
@@ -177,7 +178,8 @@ def _result(tally: Tally, memory: Memory, bundle: Path, state: Path, seed: int, 
     """Compare what was acknowledged with what came out at the end."""
     delivered = Counter(msgspec.json.decode(line, type=Event).id for line in (state / EVENTS).read_bytes().splitlines())
     journal = Journal(state / JOURNAL)
-    waiting = journal.behind("jsonl")
+    journal.register(JsonLinesSink.name)
+    waiting = journal.behind(JsonLinesSink.name)
     journal.close()
     if waiting:
         raise RuntimeError(f"{waiting} events were not delivered within {DRAIN_S:g} s at the end")

@@ -55,7 +55,7 @@ def write_bundle(path: Path) -> Path:
 def _graph(live: list[Modality]) -> onnx.ModelProto:
     """The logit of a class falls with the square of how far the mean log power of the live windows is from its own."""
     centres = 2 * np.log(np.array([*LEVELS.values()], np.float32))
-    constants = {
+    constants: dict[str, np.ndarray] = {
         "axes": np.array([1, 2], np.int64),
         "least": np.array(1e-12, np.float32),
         "slope": (2 * centres[None] / len(live)).astype(np.float32),

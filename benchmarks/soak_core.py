@@ -17,7 +17,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import cast
 
 # Before any library starts its threads.
@@ -37,6 +36,7 @@ from rep_edge.runtime.prediction import Prediction
 from rep_edge.runtime.service.loop import Loop, Member
 from rep_edge.runtime.service.metrics import Durations
 from rep_edge.runtime.service.node import ClipSpan, Node, NodeSettings
+from rep_edge.runtime.service.outlets import Outlets
 from rep_edge.runtime.service.unfinished import end_unfinished
 from rep_edge.runtime.sinks.delivery import Delivery
 from rep_edge.runtime.sinks.journal import Journal, JournalSettings
@@ -44,10 +44,12 @@ from rep_edge.runtime.sinks.jsonl import JsonLinesSettings, JsonLinesSink
 from rep_edge.runtime.sinks.sink import SinkError
 from rep_edge.runtime.sources.feed import Feed
 from rep_edge.runtime.sources.live import Chunk
-from rep_edge.runtime.streams import StreamSettings
+from rep_edge.runtime.symptoms import limits_of
+from rep_edge.runtime.windows import StreamSettings
 from rep_edge.signals import Modality
 
 EVENTS, JOURNAL = "events.jsonl", "journal.sqlite"
+CLIPS = ClipSettings(keep_mb=20.0)
 TURN_S = 0.1
 """Stream time between two turns of the loop."""
 STALLS = 1 / 3000
@@ -121,7 +123,7 @@ class Queue:
     """A feed without a sensor: the loop takes what was put."""
 
     def __init__(self, modality: Modality) -> None:
-        self.source = SimpleNamespace(address="soak:")
+        self.address = "soak:"
         self.connection, self.rate_hz, self.dropped, self.reconnects = "connected", modality.rate_hz, 0, 0
         self.refused: dict[str, int] = {}
         self.waiting: list[Chunk] = []
@@ -142,20 +144,19 @@ class Core:
         spec = self.classifier.spec
         self.journal = ToldJournal(state / JOURNAL, JournalSettings(keep_mb=20.0))
         end_unfinished(self.journal)
-        self.clips = Clips(state / "clips", spec, ClipSettings(keep_mb=20.0))
+        self.clips = Clips(state / "clips", spec, CLIPS)
         sink = UnsteadySink(JsonLinesSettings(path=Path(EVENTS), rotate_mb=1e6), state)
         self.delivery = Delivery(self.journal, sink, first_s=0.05)
-        clip = ClipSpan(self.clips.settings.before_s, self.clips.settings.after_s, self.clips.settings.longest_s)
-        limits = dict.fromkeys(spec.names, HealthLimits())
+        limits = limits_of(self.classifier.bundle.manifest, HealthLimits())
+        clip = ClipSpan(CLIPS.before_s, CLIPS.after_s, CLIPS.longest_s)
         self.node = WatchedNode(
             "soak", spec, self.classifier.labels, NodeSettings(StreamSettings(), limits, TrackSettings(), {}, clip)
         )
         self.watch = self.node.watch = Watch(spec.hop_s)
         self.queues = {m.name: Queue(m) for m in spec.modalities}
         member = Member(self.node, cast("dict[str, Feed]", self.queues))
-        self.loop = Loop(
-            [member], self.classifier, self.journal, self.clips, Durations(), appended=lambda: self.delivery.wake()
-        )
+        outlets = Outlets(self.journal, self.clips, (sink,), (self.delivery,))
+        self.loop = Loop([member], self.classifier, outlets, Durations())
 
     def close(self, now_s: float) -> None:
         self.loop.finish(now_s, WALL_S)

@@ -22,7 +22,13 @@ class RtspServer:
     """
 
     def __init__(
-        self, samples: NDArray[np.int16], rate_hz: int, *, ends: bool = True, status: str = "200 OK", media: str = "audio"
+        self,
+        samples: NDArray[np.int16],
+        rate_hz: int,
+        *,
+        ends: bool = True,
+        status: str = "200 OK",
+        media: str = "audio",
     ) -> None:
         self._samples, self._rate_hz, self._ends, self._status, self._media = samples, rate_hz, ends, status, media
         self._listener = socket.create_server(("127.0.0.1", 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -211,7 +212,11 @@ def test_a_sensor_without_a_source_is_missing_from_the_start(bench: Bench) -> No
         ((), "give at least one"),
         (("--source", "acoustic=none.wav"), "none.wav: no such file"),
         (("--source", "radar=a.wav"), "radar is no modality"),
-        (("--source", "acoustic=udp://host"), "udp:// is not known"),
+        (("--source", "acoustic=udp://host"), "udp: is not known; known are a path, file:, sds:, mic:"),
+        (("--source", "acoustic=mic:", "--drop", "acoustic@1-2"), "--drop: is for recordings, and here are live"),
+        (("--source", "acoustic=mic:", "--speed", "max"), "--speed max: is for recordings, and here are live"),
+        (("--source", "acoustic=mic:", "--lateness", "-1"), "lateness_s: must be at least 0, not -1"),
+        (("--source", "acoustic=-", "--source", "seismic=-"), "standard input can be read by one"),
         (("--drop", "acoustic@9"), "--drop acoustic@9: must be NAME@FROM-TO"),
         (("--backend", "cuda"), "backend 'cuda': is none; choose auto or one of tensorrt-rtx, tensorrt, "),
         (("--precision", "int4"), "precision 'int4': is none; choose auto or one of fp32, fp16, int8"),
@@ -225,6 +230,52 @@ def test_a_mistake_is_one_line(bench: Bench, arguments: tuple[str, ...], words: 
     assert done.err.startswith("error: ")
     assert done.err.count("\n") == 1
     assert words in done.err
+
+
+def test_classify_takes_no_live_sensors(bench: Bench) -> None:
+    done = bench.run("classify", "--source", "acoustic=mic:")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "error: mic:: is a live sensor, and here only files can be read; use  rep-edge stream\n"
+
+
+def test_live_sensors_until_all_have_ended(bench: Bench) -> None:
+    for name, rate_hz in (("a", 800), ("g", 100)):
+        samples = np.random.default_rng(1).normal(0, 0.1, 2 * rate_hz)
+        soundfile.write(bench.bundle.parent / f"{name}.wav", samples, rate_hz, subtype="FLOAT")
+    sources = (f"acoustic=file:{bench.bundle.parent}/a.wav?loop=no", f"seismic={bench.bundle.parent}/g.wav")
+    done = bench.run("stream", *(word for source in sources for word in ("--source", source)))
+    lines = done.out.splitlines()
+    assert done.code == 0, done.err
+    assert lines[0].split() == ["time", "class", "sure", "live", "sensors,", "latency"]
+    assert [line.split()[0] for line in lines[1:3]] == ["1.0", "1.5"]
+    assert "acoustic+seismic" in lines[2]
+    assert f"acoustic: file:{bench.bundle.parent}/a.wav is connected\n" in done.err
+    assert f"seismic: file:{bench.bundle.parent}/g.wav has ended\n" in done.err
+    assert "  acoustic+seismic: " in done.err
+
+
+def test_a_live_stream_goes_on_until_ctrl_c(bench: Bench) -> None:
+    command = [sys.executable, "-c", "from rep_edge.cli.app import main; main()", "stream", str(bench.bundle), "--json"]
+    sources = ["--source", "acoustic=-?format=f32le", "--source", f"{bench.ground}?loop=yes"]
+    with subprocess.Popen(
+        command + sources, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=False
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        lines = []
+        # A window of sound, then none: the other sensor goes on, and so does the stream.
+        process.stdin.write(np.random.default_rng(0).normal(0, 0.1, 800).astype("<f4").tobytes())
+        process.stdin.flush()
+        while not lines or lines[-1]["pattern"] != "seismic":
+            lines.append(json.loads(process.stdout.readline()))
+        process.send_signal(signal.SIGINT)
+        _rest, told = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert [line["end_s"] for line in lines] == pytest.approx([1 + 0.5 * i for i in range(len(lines))])
+    assert b"seismic: " in told
+    assert b"interrupted" not in told
+    assert told.splitlines()[-1].startswith(b"  seismic: ") or b"  seismic: " in told
 
 
 @pytest.mark.parametrize("command", ["inspect", "classify", "stream"])

@@ -92,6 +92,9 @@ def stream(
     speed: Annotated[
         Speed, typer.Option("--speed", help="As fast as it was recorded, or as fast as possible.")
     ] = Speed.real,
+    lateness: Annotated[
+        float, typer.Option("--lateness", help="Seconds that a window waits for samples that come late.")
+    ] = 0.5,
     backend: Backend = "auto",
     precision: Precision = "auto",
     require_gpu: RequireGpu = False,
@@ -102,21 +105,23 @@ def stream(
     from rep_edge.runtime.replay import Replay, parse_drops
     from rep_edge.runtime.sources.address import is_recording, named_addresses, read_file
     from rep_edge.runtime.streaming import StreamingClassifier
+    from rep_edge.runtime.windows import StreamSettings
 
     classifier = _load(bundle, backend, precision, require_gpu)
+    streaming = StreamingClassifier(classifier, StreamSettings(lateness_s=lateness))
     drops = parse_drops(drop, classifier.spec)
     addresses = named_addresses(source or [], classifier.spec)
     if all(map(is_recording, addresses.values())):
         recordings = {name: read_file(address, classifier.spec[name]) for name, address in addresses.items()}
         replay = Replay(recordings, classifier.spec)
         _tell_start(classifier, _notes(recordings))
-        heard = replay.play(StreamingClassifier(classifier), drops, real_time=speed is Speed.real)
+        heard = replay.play(streaming, drops, real_time=speed is Speed.real)
     else:
         if drops or speed is Speed.max:
             raise InputError(f"{'--drop' if drops else '--speed max'}: is for recordings, and here are live sensors")
         sources = open_live(addresses, classifier.spec)
         _tell_start(classifier, {name: source.address for name, source in sources.items()})
-        heard = hear(sources, StreamingClassifier(classifier))
+        heard = hear(sources, streaming)
     _print_all(heard, classifier, addresses, json)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -42,5 +41,8 @@ class FaultySource:
     def chunks(self, stop: threading.Event) -> Iterator[Chunk]:
         """What the source yields, with the faults; it ends and fails as the source does."""
         opened = self._source.chunks(stop)
-        with closing(opened):  # type: ignore[type-var]
+        try:
             yield from inject(opened, self._faults, self._seed)
+        finally:
+            if isinstance(opened, Generator):
+                opened.close()

@@ -27,15 +27,15 @@ Change = Callable[[Samples, Level, np.float32, np.random.Generator], Samples]
 
 
 def _gain(x: Samples, level: Level, value: np.float32, rng: np.random.Generator) -> Samples:
-    return value * x
+    return np.multiply(x, value)
 
 
 def _offset(x: Samples, level: Level, value: np.float32, rng: np.random.Generator) -> Samples:
-    return x + value * level.rms
+    return np.add(x, value * level.rms)
 
 
 def _noise(x: Samples, level: Level, value: np.float32, rng: np.random.Generator) -> Samples:
-    return x + value * level.rms * rng.standard_normal(x.shape, np.float32)
+    return np.add(x, value * level.rms * rng.standard_normal(x.shape, np.float32))
 
 
 def _clip(x: Samples, level: Level, value: np.float32, rng: np.random.Generator) -> Samples:

@@ -28,7 +28,7 @@ CLOSE_S = 2.0
 
 
 class Feed:
-    """The sensor of one stream: `take` gives what came since the last time. Whatever the sensor does, the feed lives on.
+    """The sensor of one stream: `take` gives what came since the last time. Whatever the sensor does, it lives on.
 
     stream: its name, for the log. queue_s: how many seconds wait at most to be taken; beyond it the oldest are lost.
     wake: called by the feed's thread when there is something to take, or the source has ended.

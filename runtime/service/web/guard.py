@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -13,6 +14,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rep_edge.errors import InputError
 from rep_edge.runtime.notices import Notices
 from rep_edge.runtime.service.web.requests import json_response
 
@@ -39,9 +41,11 @@ HEADERS = {
 
 
 class Token:
-    """The secret that opens the page, and those who guess at it."""
+    """The secret that opens the page, and those who guess at it. Raises InputError for an empty one."""
 
     def __init__(self, secret: str) -> None:
+        if not secret:
+            raise InputError("web: the token is empty; set one, or none at all for a page on this machine alone")
         self._secret = secret.encode()
         self._notices = Notices(LOGGER)
         self._slowed: set[str] = set()
@@ -113,10 +117,10 @@ def sender(request: HTTPConnection) -> str:
 def _is_loopback(headers: Headers) -> bool:
     """Whether the browser asked for this machine by a name that no foreign name server can have made up."""
     try:
-        host = URL(f"http://{headers.get('host', '')}").hostname
+        host = URL(f"http://{headers.get('host', '')}").hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-    return host in {"localhost", "127.0.0.1", "::1"}
 
 
 def _with_headers(send: Send) -> Callable[[Message], Awaitable[None]]:

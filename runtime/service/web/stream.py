@@ -98,11 +98,12 @@ def message(event: str, content: object) -> bytes:
 
 
 class Streams:
-    """GET /api/stream?node=yard. closing: set it, and all of them end within a tick."""
+    """GET /api/stream?node=yard. closing: set it, and all end within a tick; listening: how many are open."""
 
     def __init__(self, view: View) -> None:
         self.closing = threading.Event()
-        self._view, self._clients = view, 0
+        self.listening = 0
+        self._view = view
 
     async def open(self, request: Request) -> Response:
         """A stream that ends when the page goes away or the service does; 503 where too many are open."""
@@ -110,12 +111,12 @@ class Streams:
         known = {known.name for known in (await run_in_threadpool(self._view.status)).nodes}
         if node is not None and node not in known:
             raise HTTPException(404, "no such node")
-        if self._clients >= MOST_CLIENTS or self.closing.is_set():
+        if self.listening >= MOST_CLIENTS or self.closing.is_set():
             raise HTTPException(503, f"{MOST_CLIENTS} pages listen already; close one", {"retry-after": "5"})
         return _Patient(self._listen(node))
 
     async def _listen(self, node: str | None) -> AsyncGenerator[bytes, None]:
-        self._clients += 1
+        self.listening += 1
         try:
             yield b"retry: 1000\n\n"
             news = News(self._view, node)
@@ -123,7 +124,7 @@ class Streams:
                 yield b"".join(await run_in_threadpool(news.take)) or b": nothing new\n\n"
                 await asyncio.sleep(TICK_S)
         finally:
-            self._clients -= 1
+            self.listening -= 1
 
 
 class _Patient(StreamingResponse):

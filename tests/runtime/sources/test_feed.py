@@ -141,7 +141,9 @@ def test_a_fault_of_a_source_is_logged_with_where_it_happened(
 
 def test_waits_begin_anew_after_a_healthy_time() -> None:
     waits = Backoff(first_s=0.001, healthy_s=0.0)
-    feed = Feed("seismic", Scripted(*[fails(SourceError("gone"), chunk())] * 20, stays(chunk())), SEISMIC, backoff=waits)
+    feed = Feed(
+        "seismic", Scripted(*[fails(SourceError("gone"), chunk())] * 20, stays(chunk())), SEISMIC, backoff=waits
+    )
     feed.start()
     until(lambda: feed.reconnects == 20)
     feed.close()

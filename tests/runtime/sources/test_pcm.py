@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ def test_a_file_is_cut_into_pieces_and_timed_by_its_samples(pipe: tuple[int, int
     os.close(pipe[1])
     made = list(PcmSource(ACOUSTIC, rate_hz=8000, descriptor=pipe[0]).chunks(threading.Event()))
     assert len(made) > 1
-    for one, following in zip(made, made[1:], strict=False):
+    for one, following in itertools.pairwise(made):
         assert following.start_s == pytest.approx(one.start_s + one.values.shape[1] / 8000)
     assert {chunk.rate_hz for chunk in made} == {8000}
 
@@ -83,7 +84,7 @@ def test_a_descriptor_that_is_none_is_told(pipe: tuple[int, int]) -> None:
 def test_where_the_bytes_are_cut_does_not_matter(content: bytes, cuts: list[int]) -> None:
     frames = Frames("s16le", MAGNETIC, 50, zero_s=0.0)
     edges = sorted({0, len(content), *(cut for cut in cuts if cut < len(content))})
-    made = [frames.chunk(content[a:b], 10.0) for a, b in zip(edges, edges[1:], strict=False)]
+    made = [frames.chunk(content[a:b], 10.0) for a, b in itertools.pairwise(edges)]
     found = np.concatenate([np.zeros((3, 0)), *(chunk.values for chunk in made if chunk)], axis=1)
     whole = len(content) // 6 * 6
     np.testing.assert_array_equal(found, np.frombuffer(content[:whole], "<i2").reshape(-1, 3).T.astype(np.float32))

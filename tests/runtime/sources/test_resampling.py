@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
@@ -27,7 +28,7 @@ def cut(values: NDArray[np.float32], rate_hz: float, lengths: Iterable[int], sta
     edges = [0, *np.minimum(np.cumsum(list(lengths)), values.shape[1]), values.shape[1]]
     return [
         Chunk(values[:, a:b], start_s + a / rate_hz, rate_hz, start_s + b / rate_hz)
-        for a, b in zip(edges, edges[1:], strict=False)
+        for a, b in itertools.pairwise(edges)
         if b > a
     ]
 
@@ -102,7 +103,7 @@ def test_times_are_those_of_the_samples_whatever_is_held_back() -> None:
     values, _ = sine(200, 100)
     made = resampled(StreamingResampler(modality(100)), cut(values, 200, [20] * 30, start_s=1e9))
     assert made[0].start_s == 1e9
-    for one, following in zip(made, made[1:], strict=False):
+    for one, following in itertools.pairwise(made):
         assert following.start_s == pytest.approx(one.start_s + one.values.shape[1] / 100, abs=1e-6)
     for chunk in made:
         # Each chunk "arrived" with its own last sample, and not with the ones that it had to wait for.

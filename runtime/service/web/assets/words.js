@@ -4,6 +4,7 @@ const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-d
 const dated = new Intl.DateTimeFormat(undefined, {
   month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
 });
+const short = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
 
 export const STATES = { live: "Live", suspect: "Suspect", lost: "Lost", recovering: "Recovering" };
 
@@ -27,7 +28,7 @@ export function duration(seconds) {
 export const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
 
 /** A number with three digits. */
-export const digits = (value) => new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 }).format(value).replace("-", "−");
+export const digits = (value) => short.format(value).replace("-", "−");
 
 export const count = (value) => new Intl.NumberFormat().format(value);
 

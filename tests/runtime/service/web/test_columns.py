@@ -85,7 +85,7 @@ def test_a_spectrum_needs_a_whole_frame() -> None:
     since=st.none() | st.integers(-100, 4000),
 )
 @settings(max_examples=100, deadline=None)
-def test_any_waveform_can_be_drawn(rate_hz, count, late_s, column_s, holes, since) -> None:  # type: ignore[no-untyped-def]
+def test_any_waveform_can_be_drawn(rate_hz, count, late_s, column_s, holes, since) -> None:
     values = np.random.default_rng(1).standard_normal(count)
     for start, length in holes:
         values[start : start + length] = np.nan

@@ -7,6 +7,7 @@ import logging
 import pytest
 from starlette.testclient import TestClient
 
+from rep_edge.errors import InputError
 from rep_edge.runtime.service.web import guard
 
 RIGHT = {"authorization": "Bearer open sesame"}
@@ -90,6 +91,11 @@ def test_wrong_tokens_are_counted_and_logged_at_a_bounded_rate(
     assert "rep_edge_wrong_tokens_total 5.0" in locked.get("/metrics", headers=RIGHT).text
 
 
+def test_an_empty_token_is_a_mistake() -> None:
+    with pytest.raises(InputError, match="the token is empty"):
+        guard.Token("")
+
+
 @pytest.mark.anyio
 async def test_whoever_guessed_wrong_is_not_heard_until_that_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     token, meanwhile = guard.Token("open sesame"), []
@@ -111,7 +117,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:1", "127.0.0.1:8765", "[::1]:8765", "LOCALHOST"])
+@pytest.mark.parametrize("host", ["localhost", "localhost:1", "127.0.0.1:8765", "127.0.0.2", "[::1]:8765", "LOCALHOST"])
 def test_without_a_token_this_machine_may_look(client: TestClient, host: str) -> None:
     assert client.get("/api/status", headers={"host": host}).status_code == 200
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 import numpy as np
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from rep_edge.runtime.events.event import Event, Verdict
+from rep_edge.runtime.service.metrics import Durations
 from rep_edge.runtime.service.status import ServiceStatus
+from rep_edge.runtime.service.web.app import make_app
 
 
 def track_of(client: TestClient) -> str:
@@ -148,9 +151,6 @@ class Careless(PretendView):
     "name", ["..%2fsecret.json", "%2e%2e/secret.json", "..\\secret.json", ".json", "a%00.json", "a.json%0a", "a.txt"]
 )
 def test_a_name_that_is_no_clips_is_not_even_looked_for(tmp_path: Path, name: str) -> None:
-    from rep_edge.runtime.service.metrics import Durations
-    from rep_edge.runtime.service.web.app import make_app
-
     (tmp_path / "secret.json").write_text("secret")
     (tmp_path / "track").mkdir()
     client = TestClient(make_app(Careless(folder=tmp_path), None, Durations()), base_url="http://localhost")
@@ -160,8 +160,6 @@ def test_a_name_that_is_no_clips_is_not_even_looked_for(tmp_path: Path, name: st
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(path=st.text(st.characters(exclude_categories=["Cs"]), max_size=30), raw=st.booleans())
 def test_no_path_is_a_fault(client: TestClient, path: str, raw: bool) -> None:
-    from urllib.parse import quote
-
     tail = quote(path) if raw else quote(path, safe="/.%?&=;")
     for head in ("/", "/api/", "/api/events/", "/api/clips/yard-1/", "/api/clips/", "/api/verdicts/", "/assets/"):
         assert client.get(head + tail).status_code in {200, 400, 404, 405}

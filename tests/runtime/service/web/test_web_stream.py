@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import time
@@ -11,6 +12,8 @@ from http.client import HTTPResponse
 import msgspec
 import pytest
 from browser.pretend_service import PretendView
+from starlette.requests import Request
+from starlette.types import Message
 
 from rep_edge.runtime.service.metrics import Durations
 from rep_edge.runtime.service.web import stream
@@ -113,3 +116,24 @@ def test_all_end_when_the_server_does(server: WebServer) -> None:
         server.close()
         assert all(event for event, _ in heard)  # Ends, without a cut in the middle of a message.
         assert time.monotonic() - begun < 2
+
+
+def test_a_reader_that_takes_nothing_is_given_up(view: PretendView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "SEND_S", 0.05)
+    streams = stream.Streams(view)
+
+    async def receive() -> Message:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.sleep(60)
+
+    async def read() -> None:
+        request = Request({"type": "http", "query_string": b"", "headers": []})
+        answer = await streams.open(request)
+        await answer({"type": "http"}, receive, send)
+
+    asyncio.run(asyncio.wait_for(read(), 5))
+    assert streams.listening == 0
