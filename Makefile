@@ -1,9 +1,10 @@
 # make demo   trains, adapts, exports and streams on this machine; leaves build/demo/
 # make test   the tests        make lint   style and types        make bench   latency and accuracy figures
+# make soak   an hour of accelerated stream with random faults and kills
 # Each makes .venv first and may be repeated: what is installed and finished is not done again.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench
+.PHONY: help demo test lint bench soak
 
 BIN := .venv/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
@@ -12,7 +13,7 @@ EXTRAS_demo := export,sensors,service
 EXTRAS_dev := dev
 
 help:
-	@sed -n '1,3s/^# //p' Makefile
+	@sed -n '1,4s/^# //p' Makefile
 
 demo: .venv/ready-demo
 	@$(BIN)/python examples/demo.py
@@ -38,6 +39,10 @@ bench: .venv/ready-dev
 	@test -f build/full/rep/model.safetensors || { $(BIN)/rep-edge train configs/full.yaml --out build/full/backbone && \
 		$(BIN)/rep-edge adapt build/full/backbone --config configs/full.yaml --out build/full/rep; }
 	@$(BIN)/python benchmarks/precision.py --full build/full/rep
+
+soak: .venv/ready-dev
+	@echo "soak: an hour; days of stream time with random faults, the service killed again and again"
+	@$(BIN)/python benchmarks/soak.py
 
 # What is installed depends on these files alone. The mark is made last, so that an interrupted installation is taken up again.
 .venv/ready-%: pyproject.toml constraints.txt

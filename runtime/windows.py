@@ -118,6 +118,10 @@ class LiveWindows:
         self._transitions.clear()
         return taken
 
+    def use(self, limits: Mapping[str, Limits]) -> None:
+        """Judge windows by these limits from now on: another bundle saw other windows in training."""
+        self._limits = limits
+
     def note_rate(self, name: str, seen_hz: float | None) -> None:
         """Samples of a stream that came each second lately, at the modality's rate; None where that is not known."""
         self._seen_hz[name] = seen_hz

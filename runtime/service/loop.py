@@ -145,9 +145,8 @@ class Loop:
             if self._next is None:
                 return
             before, self.classifier, self._next = self.classifier, self._next, None
-        if before.labels != self.classifier.labels:
-            for node, _ in self.members:
-                self._backlog.extend(node.adopt(self.classifier.labels, wall_offset_s))
+        for node, _ in self.members:
+            self._backlog.extend(node.adopt(self.classifier.bundle.manifest, wall_offset_s))
         self._swapped.set()
         try:
             before.close()

@@ -16,9 +16,10 @@ from rep_edge.runtime.events.ring import Ring
 from rep_edge.runtime.events.track_settings import TrackSettings
 from rep_edge.runtime.events.tracking import Tracker
 from rep_edge.runtime.health import Transition
+from rep_edge.runtime.manifest import Manifest
 from rep_edge.runtime.prediction import Prediction
 from rep_edge.runtime.sources.live import Chunk
-from rep_edge.runtime.symptoms import Limits
+from rep_edge.runtime.symptoms import Limits, limits_of
 from rep_edge.runtime.windows import LiveWindow, LiveWindows, StreamSettings
 from rep_edge.signals import WindowSpec
 
@@ -67,7 +68,7 @@ class Node:
     """
 
     def __init__(self, name: str, spec: WindowSpec, labels: Sequence[str], settings: NodeSettings) -> None:
-        self.name, self.spec, self.settings = name, spec, settings
+        self.name, self.spec, self.labels, self.settings = name, spec, tuple(labels), settings
         self.windows = LiveWindows(spec, settings.limits, settings.timing)
         self.clocks = {
             m.name: StreamClock(ClockSettings(delay_s=settings.delays_s.get(m.name, 0.0))) for m in spec.modalities
@@ -109,10 +110,18 @@ class Node:
         self.latest = prediction
         return self._with_clips(step.events)
 
-    def adopt(self, labels: Sequence[str], wall_offset_s: float) -> list[Event]:
-        """From now on the answers name these classes; tracks that go on are ended, and their events returned."""
+    def adopt(self, manifest: Manifest, wall_offset_s: float) -> list[Event]:
+        """From now on the answers are those of another bundle with the same windows.
+
+        Where its classes are others, tracks that go on are ended, and their events returned.
+        """
+        seen = {name: limits_of(manifest, limits.settings)[name] for name, limits in self.settings.limits.items()}
+        self.windows.use(seen)
+        if manifest.labels == self.labels:
+            return []
         events = self.end_tracks(wall_offset_s)
-        self.tracker = Tracker(self.name, labels, self.settings.tracks)
+        self.labels = manifest.labels
+        self.tracker = Tracker(self.name, self.labels, self.settings.tracks)
         return events
 
     def end_tracks(self, wall_offset_s: float) -> list[Event]:

@@ -29,8 +29,7 @@ from rep_edge.runtime.service.secrets import required
 from rep_edge.runtime.service.unfinished import end_unfinished
 from rep_edge.runtime.service.upkeep import Upkeep
 from rep_edge.runtime.service.view import ServiceView
-from rep_edge.runtime.service.web.app import make_app
-from rep_edge.runtime.service.web.server import WebServer
+from rep_edge.runtime.service.web.opening import open_page
 from rep_edge.runtime.sinks.delivery import Delivery
 from rep_edge.runtime.sinks.journal import Journal
 from rep_edge.runtime.sinks.settings import open_sinks
@@ -108,8 +107,7 @@ def _start_web(
     settings: WebSettings, environment: Mapping[str, str], view: ServiceView, durations: Durations, parts: ExitStack
 ) -> None:
     token = required(settings.token_env, environment) if settings.token_env else None
-    server = WebServer(make_app(view, token, durations), settings.host, settings.port)
-    server.start()
+    server = open_page(view, durations, token, settings.host, settings.port)
     parts.callback(server.close)
     LOGGER.info("the page is at http://%s:%d/", settings.host, server.port)
 

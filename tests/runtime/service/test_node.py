@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pytest
 from bundles import LABELS, make_bundle
@@ -11,6 +12,7 @@ from nodes import CLIP, EAGER, chunks, make_node, noise
 
 from rep_edge.runtime.classifier import Classifier
 from rep_edge.runtime.events.event import Event
+from rep_edge.runtime.manifest import HealthRecord
 from rep_edge.runtime.predicting import predict
 from rep_edge.runtime.prediction import Prediction
 from rep_edge.runtime.service.node import Node
@@ -103,10 +105,23 @@ def test_without_recordings_no_event_names_one(classifier: Classifier) -> None:
 def test_tracks_that_go_on_are_ended_when_the_classes_change(classifier: Classifier) -> None:
     node = make_node(tracks=EAGER)
     _, events = play(node, classifier, 5.0)
-    ended = node.adopt([*LABELS, "bus"], WALL_S)
+    manifest = classifier.bundle.manifest
+    assert node.adopt(manifest, WALL_S) == []
+    ended = node.adopt(msgspec.structs.replace(manifest, labels=(*LABELS, "bus")), WALL_S)
     assert {event.phase for event in ended} <= {"end"}
     open_tracks = {e.track for e in events if e.phase == "onset"} - {e.track for e in events if e.phase == "end"}
     assert {event.track for event in ended} == open_tracks
+    assert node.labels == (*LABELS, "bus")
+
+
+def test_another_bundle_brings_what_it_saw_in_training(classifier: Classifier) -> None:
+    node = make_node()
+    quiet = HealthRecord(
+        windows=1, noise_low=1e-6, noise_high=1e-5, mean_low=0.0, mean_high=0.0, largest=1e6, clipped=0.0, stuck_s=0.0
+    )
+    node.adopt(msgspec.structs.replace(classifier.bundle.manifest, health={"acoustic": quiet}), WALL_S)
+    predictions, _ = play(node, classifier, 10.0)
+    assert predictions[-1].suspects.keys() == {"acoustic"}
 
 
 def test_a_stream_that_is_lost_is_told_once(classifier: Classifier) -> None:
