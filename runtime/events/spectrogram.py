@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 GAP = np.array([96, 96, 96], dtype=np.uint8)
 """Grey: nothing came, which is not the same as silence."""
 
+RAMP = np.array([[244, 247, 245], [169, 213, 200], [47, 143, 136], [10, 47, 78]])
+"""Colours of the page's live spectrograms, from the weakest to the strongest."""
+
 LEAST_DB = 20.0
 """Range of the colours in dB at least, so that even noise does not look like a signal."""
 
@@ -64,15 +67,7 @@ def _shrunk(power: NDArray[np.float64], count: int) -> NDArray[np.float64]:
 
 
 def colours(shares: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Shares 0 to 1 as colours whose brightness rises evenly from black to white, uint8 [n, 3].
-
-    The cube helix of D. A. Green, "A colour scheme for the display of astronomical intensity images", Bull. Astr. Soc.
-    India 39 (2011), equation 1, with start 0.5, rotations -1.5, hue 1 and gamma 1.
-    """
-    light = np.clip(shares, 0.0, 1.0)[:, None]
-    angle = 2 * np.pi * (0.5 / 3 + 1 - 1.5 * light)
-    turned = np.hstack([np.cos(angle), np.sin(angle)]) @ np.array(
-        [[-0.14861, -0.29227, 1.97294], [1.78277, -0.90649, 0.0]]
-    )
-    rgb = light + light * (1 - light) / 2 * turned
-    return np.asarray(np.clip(np.rint(rgb * 255), 0, 255), dtype=np.uint8)
+    """Shares 0 to 1 as colours from paper to ink, uint8 [n, 3]: straight lines between those of `RAMP`."""
+    at = np.linspace(0.0, 1.0, len(RAMP))
+    rgb = [np.interp(shares, at, channel) for channel in RAMP.T]
+    return np.rint(np.stack(rgb, axis=-1)).astype(np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -38,7 +39,7 @@ def config_of(document: Document) -> ServiceConfig:
         # Paths are the one type that msgspec does not know.
         if not (isinstance(value, str) and value and value.isprintable()):
             raise ValueError("must be a path")
-        return folder / value
+        return Path(os.path.normpath(folder / value))
 
     def convert(values: object) -> ServiceConfig:
         return msgspec.convert(values, ServiceConfig, dec_hook=absolute)
@@ -47,7 +48,7 @@ def config_of(document: Document) -> ServiceConfig:
     if fault is not None:
         raise document.problem(*fault)
     config = convert(document.values)
-    return msgspec.structs.replace(config, state_dir=folder / config.state_dir)
+    return msgspec.structs.replace(config, state_dir=Path(os.path.normpath(folder / config.state_dir)))
 
 
 def located(path: Path, problems: Iterable[str]) -> list[str]:
@@ -91,4 +92,4 @@ def _filled_in(document: Document, i: int, node: NodeConfig, environment: Mappin
 def _below(folder: Path, source: str) -> str:
     """The address with an absolute path, where it is a path."""
     match = RELATIVE.fullmatch(source)
-    return f"{match['scheme']}{folder}/{match['path']}" if match else source
+    return f"{match['scheme']}{os.path.normpath(folder / match['path'])}" if match else source

@@ -60,7 +60,7 @@ def serve(config: ServiceConfig, environment: Mapping[str, str]) -> None:
         found = find_bundle(config.bundle, config.state_dir)
         _require_fit(config, found)
         outlets = _open_outlets(config, environment, found.spec, parts)
-        view, durations = ServiceView(outlets.journal, outlets.clips, outlets.deliveries), Durations()
+        view, durations = ServiceView(config.bundle.name, outlets), Durations()
         if config.web.enabled:
             _start_web(config.web, environment, view, durations, parts)
         stop = _stop_on_signals(parts)

@@ -6,25 +6,26 @@ import time
 from pathlib import Path
 
 from rep_edge import __version__
-from rep_edge.runtime.events.clips import Clips
 from rep_edge.runtime.events.event import Event, Verdict
 from rep_edge.runtime.events.marks import Mark
 from rep_edge.runtime.service.loop import Loop, Member
+from rep_edge.runtime.service.outlets import Outlets
 from rep_edge.runtime.service.reloading import Reloading
 from rep_edge.runtime.service.status import ServiceStatus
 from rep_edge.runtime.service.web.view import Waveform
-from rep_edge.runtime.sinks.delivery import Delivery
-from rep_edge.runtime.sinks.journal import Journal
 
 
 class ServiceView:
-    """The `View` of a service that may still be starting: `loop` and `reloading` are None until they are there."""
+    """The `View` of a service that may still be starting: `loop` and `reloading` are None until they are there.
 
-    def __init__(self, journal: Journal, clips: Clips | None, deliveries: tuple[Delivery, ...]) -> None:
+    bundle: name of the folder that was named.
+    """
+
+    def __init__(self, bundle: str, outlets: Outlets) -> None:
         self.not_ready = "starting"
         self.loop: Loop | None = None
         self.reloading: Reloading | None = None
-        self._journal, self._clips, self._deliveries = journal, clips, deliveries
+        self._bundle, self._outlets = bundle, outlets
         self._started_s = time.time()
 
     def status(self) -> ServiceStatus:
@@ -35,7 +36,7 @@ class ServiceView:
             started_s=self._started_s,
             now_s=time.time(),
             not_ready=self.not_ready,
-            bundle=bundle.path.name if bundle else "",
+            bundle=self._bundle,
             created=bundle.manifest.provenance.created if bundle else "",
             backend=loop.classifier.backend if loop else "",
             precision=loop.classifier.precision if loop else "",
@@ -44,10 +45,10 @@ class ServiceView:
             window_s=loop.classifier.spec.window_s if loop else 0.0,
             reloads=reloading.reloads if reloading else 0,
             reload_failed=reloading.failed if reloading else "",
-            journal_bytes=self._journal.size_bytes,
-            clips_bytes=self._clips.size_bytes if self._clips else 0,
+            journal_bytes=self._outlets.journal.size_bytes,
+            clips_bytes=self._outlets.clips.size_bytes if self._outlets.clips else 0,
             nodes=loop.report if loop else (),
-            sinks=tuple(delivery.status() for delivery in self._deliveries),
+            sinks=tuple(delivery.status() for delivery in self._outlets.deliveries),
         )
 
     def verdicts(self, node: str, limit: int) -> list[Verdict]:
@@ -63,19 +64,19 @@ class ServiceView:
         return Waveform(time.time() - seconds, member.node.spec[stream].rate_hz, values)
 
     def tracks(self, limit: int, before_s: float | None) -> list[Event]:
-        return self._journal.tracks(limit, before_s)
+        return self._outlets.journal.tracks(limit, before_s)
 
     def track(self, track: str) -> list[Event]:
-        return self._journal.track(track)
+        return self._outlets.journal.track(track)
 
     def marks(self) -> dict[str, Mark]:
-        return {mark.track: mark for mark in self._journal.marks()}
+        return {mark.track: mark for mark in self._outlets.journal.marks()}
 
     def mark(self, mark: Mark) -> None:
-        self._journal.mark(mark)
+        self._outlets.journal.mark(mark)
 
     def clip_file(self, track: str, name: str) -> Path | None:
-        return self._clips.path(track, name) if self._clips else None
+        return self._outlets.clips.path(track, name) if self._outlets.clips else None
 
     def _member(self, node: str) -> Member | None:
         members = self.loop.members if self.loop else ()

@@ -21,6 +21,7 @@ from rep_edge.runtime.symptoms import limits_of
 from rep_edge.runtime.windows import StreamSettings
 
 HOP_S, WINDOW_S = PAIR.hop_s, PAIR.window_s
+BOTH = PAIR.pattern_name(PAIR.complete)
 CHUNK_S = 0.1
 CLOCKS = {"acoustic": (0.0, 0.0), "seismic": (1_700_000_000.0, 3e-5)}
 """Offset in s and drift of each sensor's own clock."""

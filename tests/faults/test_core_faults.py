@@ -8,6 +8,7 @@ import tracemalloc
 import pytest
 from bundles import PAIR, make_bundle
 from faulted import (
+    BOTH,
     HOP_S,
     SLACK_S,
     deliveries,
@@ -24,7 +25,6 @@ from hypothesis import strategies as st
 from rep_edge.runtime.classifier import Classifier
 from rep_edge.runtime.faults.fault import KINDS, Fault
 
-BOTH = "acoustic+seismic"
 HARMLESS = {
     "gain": (0.1, 10.0),
     "offset": (10.0,),
