@@ -5,14 +5,18 @@ from __future__ import annotations
 import heapq
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rep_edge.errors import InputError
+from rep_edge.runtime.clocks import StreamClock
+from rep_edge.runtime.faults.fault import Fault
+from rep_edge.runtime.faults.injecting import inject
 from rep_edge.runtime.prediction import Prediction
+from rep_edge.runtime.sources import live
 from rep_edge.runtime.sources.recording import PIECE_S, Recording
 from rep_edge.runtime.streaming import StreamingClassifier
 from rep_edge.runtime.windows import EPSILON_S
@@ -31,7 +35,10 @@ class Drop(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Samples float32 [channels, n] of one stream from start_s to end_s, in s from the start of the replay."""
+    """Samples float32 [channels, n] of one stream from start_s to end_s, in s from the start of the replay.
+
+    Of a stream with faults start_s is what its clock says, and end_s is when it comes.
+    """
 
     start_s: float
     end_s: float
@@ -79,15 +86,21 @@ class Replay:
                 f"{' and '.join(begins)}: {self.length_s:.2f} s are shorter than a window of {spec.window_s:g} s"
             )
 
-    def play(self, stream: StreamingClassifier, drops: Iterable[Drop], *, real_time: bool) -> Iterator[Prediction]:
+    def play(
+        self, stream: StreamingClassifier, drops: Iterable[Drop], *, real_time: bool, faults: Sequence[Fault] = ()
+    ) -> Iterator[Prediction]:
         """One prediction a hop until the recordings end; in real time each chunk waits until it would have come."""
         silences = list(drops)
+        clocks = {fault.stream: StreamClock() for fault in faults}
         began = time.monotonic()
         yield from stream.advance(0.0)
-        for chunk in self.chunks():
+        for chunk in self.chunks(faults):
             while real_time and (missing_s := began + chunk.end_s - time.monotonic()) > 0:
                 time.sleep(min(PIECE_S, missing_s))
                 yield from stream.advance(min(time.monotonic() - began, chunk.end_s))
+            if chunk.name in clocks:
+                chunk = self._placed(chunk, clocks[chunk.name])
+                stream.windows.note_rate(chunk.name, clocks[chunk.name].seen_hz)
             # In a gap of all recordings no chunk moves the time.
             yield from stream.advance(chunk.start_s)
             if _is_dropped(chunk, silences):
@@ -98,9 +111,24 @@ class Replay:
             if prediction.end_s <= self.length_s + EPSILON_S:
                 yield prediction
 
-    def chunks(self) -> Iterator[Chunk]:
+    def chunks(self, faults: Sequence[Fault] = ()) -> Iterator[Chunk]:
         """All samples in the order in which they would have come: when the last one of a chunk is there."""
-        return heapq.merge(*map(self._chunks_of, self.recordings), key=lambda chunk: chunk.end_s)
+        streams = []
+        for name in self.recordings:
+            mine = [fault for fault in faults if fault.stream == name]
+            streams.append(self._faulty(name, mine) if mine else self._chunks_of(name))
+        return heapq.merge(*streams, key=lambda chunk: chunk.end_s)
+
+    def _faulty(self, name: str, faults: Sequence[Fault]) -> Iterator[Chunk]:
+        rate_hz = self.spec[name].rate_hz
+        clean = (live.Chunk(chunk.values, chunk.start_s, rate_hz, chunk.end_s) for chunk in self._chunks_of(name))
+        for chunk in inject(clean, faults, seed=0, zero_s=0.0):
+            yield Chunk(chunk.start_s, chunk.arrived_s, name, chunk.values)
+
+    def _placed(self, chunk: Chunk, clock: StreamClock) -> Chunk:
+        """Where the service would take a chunk to stand, whatever its clock says."""
+        sent = live.Chunk(chunk.values, chunk.start_s, self.spec[chunk.name].rate_hz, chunk.end_s)
+        return chunk._replace(start_s=clock.place(sent))
 
     def _chunks_of(self, name: str) -> Iterator[Chunk]:
         rate_hz, zero_s = self.spec[name].rate_hz, self._zero[name]

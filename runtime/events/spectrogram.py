@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-GAP = np.array([96, 96, 96], dtype=np.uint8)
+GAP = np.array([206, 208, 206], dtype=np.uint8)
 """Grey: nothing came, which is not the same as silence."""
 
 RAMP = np.array([[244, 247, 245], [169, 213, 200], [47, 143, 136], [10, 47, 78]])

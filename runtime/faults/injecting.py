@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -46,3 +46,11 @@ class FaultySource:
         finally:
             if isinstance(opened, Generator):
                 opened.close()
+
+
+def with_faults(sources: Mapping[str, Source], faults: Sequence[Fault], seed: int) -> dict[str, Source]:
+    """Stream to its source, those that have faults with them."""
+    found = dict(sources)
+    for name in {fault.stream for fault in faults} & found.keys():
+        found[name] = FaultySource(found[name], [fault for fault in faults if fault.stream == name], seed)
+    return found

@@ -18,6 +18,7 @@ from rep_edge.runtime.predicting import predict
 from rep_edge.runtime.service.metrics import Durations
 from rep_edge.runtime.service.node import DueClip, Node
 from rep_edge.runtime.service.outlets import Outlets
+from rep_edge.runtime.service.reopening import Reopening
 from rep_edge.runtime.service.reporting import node_status
 from rep_edge.runtime.service.status import NodeStatus
 from rep_edge.runtime.sinks.journal import JournalError
@@ -27,9 +28,6 @@ LOGGER = logging.getLogger("rep_edge.loop")
 
 TURN_S = 0.05
 """Longest wait for samples, in s: what late windows are decided by."""
-
-STALL_S = 10.0
-"""A sensor that is connected and has delivered nothing for so long is opened again."""
 
 REPORT_S = 0.5
 """Seconds between two reports of the nodes' state."""
@@ -67,6 +65,7 @@ class Loop:
         self._outlets, self._durations, self._progressed = outlets, durations, progressed
         self._backlog: deque[Event] = deque()
         self._notices = Notices(LOGGER)
+        self._reopening = {(node.name, stream): Reopening() for node, feeds in members for stream in feeds}
         self.report: tuple[NodeStatus, ...] = ()
         self._reported_s = -REPORT_S
         self._lock = threading.Lock()
@@ -166,13 +165,14 @@ class Loop:
         self._progressed()
 
     def _look_after(self, member: Member, now_s: float) -> None:
-        """Tell what changed about the streams, and have those opened again that deliver nothing."""
+        """Tell what changed about the streams, and have those opened again that are not believed."""
         for change in member.node.take_transitions():
             self._tell(member.node.name, change)
         for stream, feed in member.feeds.items():
-            last_s = member.node.clocks[stream].last_arrival_s
-            if feed.connection == "connected" and last_s is not None and now_s - last_s > STALL_S:
-                feed.reconnect(f"nothing came for {STALL_S:g} s")
+            health = member.node.windows.health[stream]
+            reopening = self._reopening[member.node.name, stream]
+            if feed.connection == "connected" and reopening.due(health.takes_part, now_s):
+                feed.reconnect(health.told)
 
     def _tell(self, node: str, change: Transition) -> None:
         level = logging.INFO if change.new == "live" else logging.WARNING

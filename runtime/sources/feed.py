@@ -71,7 +71,7 @@ class Feed:
         return taken
 
     def reconnect(self, why: str) -> None:
-        """Close the source and open it again, after a wait as for any failure."""
+        """Close the source and open it again at once: whoever asks decides how often."""
         with self._lock:
             self._why = why
             self._stop.set()
@@ -149,7 +149,7 @@ class Feed:
             fault = f"{type(error).__name__} in its source"
             self._notices.tell(fault, f"{self._stream}: {fault}\n{traceback.format_exc()}", logging.ERROR)
             return fault, self._wait_s()
-        return (self._why, self._wait_s()) if self._stop.is_set() else (None, 0.0)
+        return (self._why, 0.0) if self._stop.is_set() else (None, 0.0)
 
     def _wait_s(self) -> float:
         return self._backoff.wait_s(0.0 if self._connected_s is None else self._latest_s - self._connected_s)
