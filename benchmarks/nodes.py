@@ -32,6 +32,8 @@ from rich.table import Table
 
 from rep_edge.export.machine import describe_machine
 from rep_edge.files import write_file
+from rep_edge.provenance import package_versions
+from rep_edge.runtime.bundle import open_bundle
 from rep_edge.runtime.classifier import Classifier
 from rep_edge.runtime.events.track_settings import TrackSettings
 from rep_edge.runtime.health import HealthLimits
@@ -44,6 +46,7 @@ from rep_edge.signals import WindowSpec
 
 CHUNK_S = 0.1
 WARM_UP_HOPS = 4
+CALIBRATION_WINDOWS = 56
 FEW_NODES = 100
 """Below as many nodes on a core it is worth looking where the time goes."""
 PARTS = ("graph", "windows and health", "clock", "ring", "tracker", "queue and the rest")
@@ -116,8 +119,9 @@ class Bench:
         self.predict = predict if meter is None else meter.timed("graph", predict)
         self.classifier, self.hop_s, self.now_s = classifier, hop_s, 0.0
         self._noise = _noise(spec)
-        for node in self.nodes if meter is not None else ():
-            meter.watch_node(node)
+        if meter is not None:
+            for node in self.nodes:
+                meter.watch_node(node)
 
     def hop(self, batch: int) -> int:
         """One hop of stream time of all nodes; the windows answered."""
@@ -247,17 +251,31 @@ def main() -> None:
 
 
 def _random_bundle(folder: Path) -> Path:
-    from gpu import random_subject
+    """The full size with random weights, fp32 and int8."""
+    from gpu import NoiseSource
+    from speed import random_model
 
-    return random_subject(Path("configs/full.yaml"), folder, _tell).bundle.path
+    from rep_edge.calibration.adversarial import adversarial_windows
+    from rep_edge.calibration.calibrating import CalibrationSettings, Sides, calibrate
+    from rep_edge.config import read_config
+    from rep_edge.export.exporting import Source, export_bundle
+
+    model = random_model(read_config(Path("configs/full.yaml")), "learned")
+    source = Source(adversarial_windows(model.spec, 0)["noise"], "none: random weights")
+    export_bundle(model, folder / "bundle", source, _tell)
+    bundle = open_bundle(folder / "bundle")
+    noise = NoiseSource(bundle, CALIBRATION_WINDOWS)
+    settings = CalibrationSettings(precisions=("int8",), methods=("minmax",), budget=1.0, windows=CALIBRATION_WINDOWS)
+    versions = package_versions("onnx", "onnxruntime", "numpy")
+    return calibrate(bundle, Sides(noise, noise, noise, "noise"), settings, versions, _tell).bundle.path
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, help="Folder that rep-edge export wrote; calibrated for int8.")
-    parser.add_argument("--nodes", type=int, default=64, help="That are in memory and take turns.")
+    parser.add_argument("--nodes", type=int, default=32, help="That are in memory and take turns.")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8, 16])
-    parser.add_argument("--rounds", type=int, default=20, help="Hops measured for each batch.")
+    parser.add_argument("--rounds", type=int, default=10, help="Hops measured for each batch.")
     parser.add_argument("--hop-s", type=float, default=1.0)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/nodes.json"))
     return parser.parse_args()

@@ -16,6 +16,8 @@ from soak_watch import Told
 WITHIN = 2
 """Hops that a stream may take."""
 T_95 = 1.96
+FIT_S = 300.0
+"""Seconds that a slope is fitted over at least: what settles after a start is no leak."""
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,8 +70,8 @@ class SoakResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fit_slope(samples: Sequence[tuple[float, float]]) -> tuple[float | None, float | None, float | None]:
-    """Slope per hour of (s, value), and its 95 % interval, taking the residuals for independent."""
-    if len(samples) < 10:
+    """Slope per hour of (s, value), and its 95 % interval, taking the residuals for independent; None within FIT_S."""
+    if len(samples) < 10 or samples[-1][0] - samples[0][0] < FIT_S:
         return None, None, None
     hours, values = np.array(samples).T / [[3600.0], [1.0]]
     away = hours - hours.mean()

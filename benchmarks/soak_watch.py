@@ -10,8 +10,8 @@ from soak_sensors import CLEAR_S
 from rep_edge.runtime.faults.fault import Fault
 from rep_edge.runtime.prediction import Prediction
 
-HARD = {"dropout", "nan", "stuck", "clip"}
-"""Faults after which nothing of a stream can be believed: it must be left out."""
+HARD = {"dropout", "nan", "stuck"}
+"""Faults after which a window that holds a part of one cannot be believed: its stream must be left out."""
 LEAST_S = 1.5
 """Faults that are shorter may end before they can be told: stuck for half a second is still healthy."""
 SLACK_S = 0.1

@@ -55,7 +55,17 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in ("training", "exporting", "calibrating", "compiling", "serving", "device", "service", "marking", "checking"):
+for part in (
+    "training",
+    "exporting",
+    "calibrating",
+    "compiling",
+    "serving",
+    "device",
+    "service",
+    "marking",
+    "checking",
+):
     if importlib.util.find_spec(f"rep_edge.cli.{part}") is not None:
         importlib.import_module(f"rep_edge.cli.{part}").register(app)
 

@@ -89,6 +89,10 @@ def stream(
     drop: Annotated[
         str | None, typer.Option("--drop", help="NAME@FROM-TO,...: seconds in which a sensor is silent.")
     ] = None,
+    fault: Annotated[
+        str | None,
+        typer.Option("--fault", help="NAME:KIND[=VALUE]@FROM-TO,...: what goes wrong with a sensor, and when."),
+    ] = None,
     speed: Annotated[
         Speed, typer.Option("--speed", help="As fast as it was recorded, or as fast as possible.")
     ] = Speed.real,
@@ -102,6 +106,8 @@ def stream(
 ) -> None:
     """Listen to live sensors until Ctrl-C, or play recordings as if they were; one line a window."""
     from rep_edge.cli.listening import hear, open_live
+    from rep_edge.runtime.faults.fault import parse_faults
+    from rep_edge.runtime.faults.injecting import with_faults
     from rep_edge.runtime.replay import Replay, parse_drops
     from rep_edge.runtime.sources.address import is_recording, named_addresses, read_file
     from rep_edge.runtime.streaming import StreamingClassifier
@@ -109,17 +115,17 @@ def stream(
 
     classifier = _load(bundle, backend, precision, require_gpu)
     streaming = StreamingClassifier(classifier, StreamSettings(lateness_s=lateness))
-    drops = parse_drops(drop, classifier.spec)
+    drops, faults = parse_drops(drop, classifier.spec), parse_faults(fault, classifier.spec)
     addresses = named_addresses(source or [], classifier.spec)
     if all(map(is_recording, addresses.values())):
         recordings = {name: read_file(address, classifier.spec[name]) for name, address in addresses.items()}
         replay = Replay(recordings, classifier.spec)
         _tell_start(classifier, _notes(recordings))
-        heard = replay.play(streaming, drops, real_time=speed is Speed.real)
+        heard = replay.play(streaming, drops, real_time=speed is Speed.real, faults=faults)
     else:
         if drops or speed is Speed.max:
             raise InputError(f"{'--drop' if drops else '--speed max'}: is for recordings, and here are live sensors")
-        sources = open_live(addresses, classifier.spec)
+        sources = with_faults(open_live(addresses, classifier.spec), faults, seed=0)
         _tell_start(classifier, {name: source.address for name, source in sources.items()})
         heard = hear(sources, streaming)
     _print_all(heard, classifier, addresses, json)

@@ -70,4 +70,4 @@ def colours(shares: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Shares 0 to 1 as colours from paper to ink, uint8 [n, 3]: straight lines between those of `RAMP`."""
     at = np.linspace(0.0, 1.0, len(RAMP))
     rgb = [np.interp(shares, at, channel) for channel in RAMP.T]
-    return np.rint(np.stack(rgb, axis=-1)).astype(np.uint8)
+    return np.asarray(np.rint(np.stack(rgb, axis=-1)), dtype=np.uint8)

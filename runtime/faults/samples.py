@@ -27,15 +27,18 @@ Change = Callable[[Samples, Level, np.float32, np.random.Generator], Samples]
 
 
 def _gain(x: Samples, level: Level, value: np.float32, rng: np.random.Generator) -> Samples:
-    return np.multiply(x, value)
+    scaled: Samples = value * x
+    return scaled
 
 
 def _offset(x: Samples, level: Level, value: np.float32, rng: np.random.Generator) -> Samples:
-    return np.add(x, value * level.rms)
+    moved: Samples = x + value * level.rms
+    return moved
 
 
 def _noise(x: Samples, level: Level, value: np.float32, rng: np.random.Generator) -> Samples:
-    return np.add(x, value * level.rms * rng.standard_normal(x.shape, np.float32))
+    noisy: Samples = x + value * level.rms * rng.standard_normal(x.shape, np.float32)
+    return noisy
 
 
 def _clip(x: Samples, level: Level, value: np.float32, rng: np.random.Generator) -> Samples:

@@ -23,6 +23,7 @@ from rep_edge.runtime.service.reporting import node_status
 from rep_edge.runtime.service.status import NodeStatus
 from rep_edge.runtime.sinks.journal import JournalError
 from rep_edge.runtime.sources.feed import Feed
+from rep_edge.runtime.sources.live import Chunk
 
 LOGGER = logging.getLogger("rep_edge.loop")
 
@@ -101,9 +102,8 @@ class Loop:
         """Take what came, answer the windows that are due, write the events."""
         self._take_over(wall_offset_s)
         for node, feeds in self.members:
-            for stream, feed in feeds.items():
-                for chunk in feed.take():
-                    node.receive(stream, chunk)
+            for stream, chunk in _arrived(feeds):
+                node.receive(stream, chunk)
             node.advance(now_s)
         self._answer(wall_offset_s)
         for member in self.members:
@@ -199,6 +199,12 @@ class Loop:
             self.lost += 1
         if wrote:
             self._outlets.appended()
+
+
+def _arrived(feeds: Mapping[str, Feed]) -> list[tuple[str, Chunk]]:
+    """What came of all streams, in the order in which it arrived: after a pause no stream is late for another one."""
+    taken = [(stream, chunk) for stream, feed in feeds.items() for chunk in feed.take()]
+    return sorted(taken, key=lambda arrival: arrival[1].arrived_s)
 
 
 def _wall_offset_s() -> float:
