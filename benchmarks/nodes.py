@@ -234,7 +234,7 @@ def main() -> None:
         rows: list[Row] = []
         for precision in ("fp32", "int8"):
             try:
-                classifier = Classifier.load(path, backend="onnxruntime-cpu", precision=precision)
+                classifier = Classifier.load(path, backend="onnxruntime-cpu", precision=precision, prepack=True)
             except ValueError as error:
                 _tell(f"{precision}: {error}")
                 continue

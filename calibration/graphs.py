@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rep_edge.calibration.windows import Values
 from rep_edge.runtime.bundle import Bundle
+from rep_edge.runtime.processor import int8_saturates
 from rep_edge.runtime.softmax import softmax
 
 BATCH = 32
@@ -31,9 +32,12 @@ def read_graph(bundle: Bundle, pattern: str, precision: str) -> onnx.ModelProto:
 
 
 def open_session(model: onnx.ModelProto) -> ort.InferenceSession:
-    """A session on the CPU with all cores."""
+    """A session on the CPU with all cores. Where its int8 products saturate, int8 is computed in float32."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    if int8_saturates():
+        # Without the fusion of Q/DQ into int8 nodes: those come at a later level.
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 

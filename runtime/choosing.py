@@ -63,8 +63,8 @@ def find_candidates(bundle: Bundle, wish: Wish) -> Candidates:
     return Candidates(tried, passed_over)
 
 
-def start_backend(name: str, threads: int = 1) -> Backend:
-    """The backend of a name. threads: of ONNX Runtime on the CPU.
+def start_backend(name: str, threads: int = 1, prepack: bool = False) -> Backend:
+    """The backend of a name. threads, prepack: of ONNX Runtime on the CPU.
 
     Raises InputError where it does not start here, and for a name that is none; MissingExtraError where its package is
     not installed.
@@ -72,7 +72,7 @@ def start_backend(name: str, threads: int = 1) -> Backend:
     if name == "onnxruntime-cpu":
         from rep_edge.runtime.backends.onnxruntime import OnnxRuntimeBackend
 
-        return OnnxRuntimeBackend(threads)
+        return OnnxRuntimeBackend(threads, prepack)
     if name == "onnxruntime-cuda":
         from rep_edge.runtime.backends.onnxruntime_cuda import OnnxRuntimeCudaBackend
 

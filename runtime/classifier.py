@@ -78,6 +78,7 @@ class Classifier:
         require_gpu: bool = False,
         memory_mb: float | None = None,
         threads: int = 1,
+        prepack: bool = False,
     ) -> Classifier:
         """Verify and open a bundle. Every graph is opened and run once now, so that no later window pays for it.
 
@@ -85,7 +86,8 @@ class Classifier:
         Where TensorRT is installed and only its engines are missing, "auto" builds them in a process of its own, and
         each graph moves to its engine between two windows. A backend that was named either starts or is an error.
         require_gpu: the CPU will not do. memory_mb: keep only the least recently used graphs out of so many MB (of
-        graphs and their weights); None: keep all. threads: of ONNX Runtime on the CPU.
+        graphs and their weights); None: keep all. threads: of ONNX Runtime on the CPU; prepack: let it copy each graph's
+        weights into the order in which it reads them, which is faster and takes a bundle's size more memory.
 
         Raises InputError for a damaged bundle and for what cannot be had, MissingExtraError without a package for it.
         """
@@ -94,7 +96,8 @@ class Classifier:
         if threads < 1:
             raise InputError(f"threads: must be at least 1, not {threads}")
         budget = None if memory_mb is None else memory_mb * 1e6
-        started = start_classifier(open_bundle(Path(path)), Wish(backend, precision, require_gpu), budget, threads)
+        wish = Wish(backend, precision, require_gpu)
+        started = start_classifier(open_bundle(Path(path)), wish, budget, threads, prepack)
         if started.unbuilt is not None:
             started.classifier.build_engines(*started.unbuilt)
         return started.classifier
@@ -261,7 +264,9 @@ class Started(NamedTuple):
     unbuilt: tuple[Backend, str] | None
 
 
-def start_classifier(bundle: Bundle, wish: Wish, budget_bytes: float | None = None, threads: int = 1) -> Started:
+def start_classifier(
+    bundle: Bundle, wish: Wish, budget_bytes: float | None = None, threads: int = 1, prepack: bool = False
+) -> Started:
     """The classifier of the best candidate that starts.
 
     Raises the one error of what was asked for by name, or of the CPU; InputError with every reason where no GPU starts
@@ -271,7 +276,7 @@ def start_classifier(bundle: Bundle, wish: Wish, budget_bytes: float | None = No
     reasons, unbuilt = list(candidates.passed_over), None
     for candidate in candidates.tried:
         try:
-            backend = start_backend(candidate.backend, threads)
+            backend = start_backend(candidate.backend, threads, prepack)
             try:
                 why = [*reasons, candidate.why]
                 classifier = Classifier(bundle, backend, candidate.precision, budget_bytes, why)

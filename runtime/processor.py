@@ -22,6 +22,14 @@ def fast_int8() -> str | None:
     return next((name for flag, name in INT8.items() if flag in flags), None)
 
 
+def int8_saturates() -> bool:
+    """Whether int8 products come out wrong where they are computed as such.
+
+    x86 before VNNI adds two products in 16 bits, which the largest exceed; ONNX Runtime's page on quantisation says so.
+    """
+    return platform.machine() in ("x86_64", "AMD64") and fast_int8() is None
+
+
 def processor_name() -> str:
     """What the processor is called where the system tells it, otherwise its architecture."""
     return _told("model name") or _told("Model") or platform.processor() or platform.machine()

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from rep_edge.errors import InputError
 from rep_edge.signals import Modality
 
+MOST_HOLES = 16
+"""Gaps that are remembered for chunks that come late."""
+
 
 class Cut(NamedTuple):
     """A window of a stream.
@@ -50,6 +53,8 @@ class StreamBuffer:
         self._end: int | None = None
         # Where the straight lines lie; those that have left the ring are forgotten.
         self._bridges: deque[tuple[int, int]] = deque()
+        # Gaps that a late chunk may still fill.
+        self._holes: deque[tuple[int, int]] = deque(maxlen=MOST_HOLES)
         self.gaps = self.filled = 0
 
     @property
@@ -61,6 +66,7 @@ class StreamBuffer:
         """Forget everything: the time line begins anew."""
         self._end = None
         self._bridges.clear()
+        self._holes.clear()
 
     def push(self, values: NDArray[np.float32], start_s: float) -> None:
         """Add samples float32 [channels, n], at most a window of them, that begin at `start_s`."""
@@ -76,11 +82,35 @@ class StreamBuffer:
                 self._fill(start, values)
             elif start > self._end:
                 self.gaps += 1
+                self._holes.append((self._end, start))
+            else:
+                values, start = self._late(values, exact)
         self._open(start + values.shape[1])
         oldest = self._end - self._size
         if start < oldest:
             values, start = values[:, oldest - start :], oldest
         self._write(values, start)
+
+    def _late(self, values: NDArray[np.float32], exact: float) -> tuple[NDArray[np.float32], int]:
+        """A late chunk and where it begins: at the edge of the gap that was left for it, where it starts near enough.
+
+        What it leaves of the gap is filled by a straight line if that is short.
+        """
+        for i, (begin, stop) in enumerate(self._holes):
+            if abs(exact - begin) > self._slack:
+                continue
+            left = stop - begin - values.shape[1]
+            if left > self._bridge:
+                self._holes[i] = (stop - left, stop)
+                return values, begin
+            del self._holes[i]
+            self.gaps -= 1
+            if left > 0:
+                self._bridges.append((stop - left, stop))
+                self.filled += 1
+                values = np.concatenate([values, _line(values[:, -1:], self._values[:, [stop % self._size]], left)], 1)
+            return values, begin
+        return values, round(exact)
 
     def _fill(self, stop: int, values: NDArray[np.float32]) -> None:
         """A straight line from the last sample held to the first of `values`, which stands at `stop`."""
@@ -90,10 +120,9 @@ class StreamBuffer:
             self._bridges.popleft()
         self._bridges.append((start, stop))
         self.filled += 1
-        last = self._values[:, [(start - 1) % self._size]]
-        way = np.arange(1, stop - start + 1, dtype=np.float32) / np.float32(stop - start + 1)
+        line = _line(self._values[:, [(start - 1) % self._size]], values[:, :1], stop - start)
         self._open(stop)
-        self._write(last + way * (values[:, :1] - last), start)
+        self._write(line, start)
 
     def _open(self, stop: int) -> None:
         """Move the end to `stop`, if that is later: what lies between is not received yet."""
@@ -154,6 +183,12 @@ class StreamBuffer:
         if first + length <= self._size:
             return [slice(first, first + length)]
         return [slice(first, self._size), slice(0, first + length - self._size)]
+
+
+def _line(last: NDArray[np.float32], following: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """`count` samples on the straight line between two, each [channels, 1]."""
+    way = np.arange(1, count + 1, dtype=np.float32) / np.float32(count + 1)
+    return last + way * (following - last)
 
 
 def checked_chunk(modality: Modality, chunk: NDArray[np.generic]) -> NDArray[np.float32]:

@@ -157,7 +157,9 @@ def _start_reloading(config: ServiceConfig, found: FoundBundle, loop: Loop, part
 
 
 def _load(config: ServiceConfig, copy: Path) -> Classifier:
-    return Classifier.load(copy, backend=config.backend, precision=config.precision)
+    # One node never waits for its graph; with more of them its speed is how many they can be.
+    prepack = len(config.nodes) > 1
+    return Classifier.load(copy, backend=config.backend, precision=config.precision, prepack=prepack)
 
 
 def _stop_on_signals(parts: ExitStack) -> threading.Event:

@@ -16,7 +16,7 @@ from rep_edge.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from rep_edge.runtime.bundle import Bundle, open_bundle
 from rep_edge.runtime.choosing import BACKENDS, GPU_BACKENDS, Wish, find_candidates, start_backend
 from rep_edge.runtime.classifier import Classifier
-from rep_edge.runtime.processor import fast_int8, processor_name
+from rep_edge.runtime.processor import fast_int8, int8_saturates, processor_name
 
 NO_DRIVER = "no NVIDIA driver (libcuda.so.1 is not there)"
 X86 = "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu vme {} sse2\n\nprocessor\t: 1\nflags\t: fpu\n"
@@ -66,6 +66,24 @@ def tried(bundle: Bundle, wish: Wish) -> list[tuple[str, str]]:
 def test_instructions_for_int8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, found: str | None) -> None:
     cpu_with(monkeypatch, tmp_path, text)
     assert fast_int8() == found
+
+
+@pytest.mark.parametrize(
+    ("told", "machine", "saturates"),
+    [
+        (X86.format("avx2"), "x86_64", True),
+        (X86.format("avx512_vnni"), "x86_64", False),
+        (ARM.format("asimddp"), "aarch64", False),
+        (ARM.format("asimd"), "aarch64", False),
+    ],
+)
+def test_int8_saturates_on_x86_before_vnni_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, machine: str, saturates: bool
+) -> None:
+    (tmp_path / "cpuinfo").write_text(told)
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(processor.platform, "machine", lambda: machine)
+    assert int8_saturates() == saturates
 
 
 def test_the_processors_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +170,7 @@ def starts(patch: pytest.MonkeyPatch, *names: str) -> list[str]:
     """A machine on which only these backends start; the names that were tried."""
     asked: list[str] = []
 
-    def start(name: str, threads: int) -> Backend:
+    def start(name: str, threads: int, prepack: bool) -> Backend:
         asked.append(name)
         if name not in names:
             raise MissingExtraError("rtx", name) if name == "tensorrt-rtx" else InputError(f"{name}: has no such GPU")

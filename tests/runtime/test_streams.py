@@ -61,6 +61,29 @@ def test_a_gap_stays_a_gap_and_is_filled_by_what_comes_late() -> None:
     np.testing.assert_array_equal(buffer.cut(2.0).values, line(100, 200))
 
 
+@pytest.mark.parametrize("early", [-0.012, 0.0, 0.012])
+@pytest.mark.parametrize("late", [-0.012, 0.0, 0.012])
+def test_a_late_chunk_fills_its_gap_edge_to_edge_though_time_stamps_jitter(early: float, late: float) -> None:
+    buffer = filled(slack_s=0.02, bridge_s=0.04)
+    buffer.push(line(175, 200), 1.75 + early)
+    assert buffer.gaps == 1
+    buffer.push(line(150, 175), 1.5 + late)
+    cut = buffer.cut(1.98)
+    assert cut.received == 100
+    assert buffer.gaps == 0
+    np.testing.assert_allclose(cut.values, line(98, 198), atol=1.3)
+
+
+def test_late_chunks_fill_a_long_gap_one_after_the_other() -> None:
+    buffer = filled(slack_s=0.02, bridge_s=0.04)
+    buffer.push(line(200, 220), 2.0)
+    buffer.push(line(150, 175), 1.505)
+    assert buffer.cut(2.2).received < 100
+    buffer.push(line(175, 200), 1.745)
+    np.testing.assert_array_equal(buffer.cut(2.2).values, line(120, 220))
+    assert buffer.gaps == 0
+
+
 def test_what_came_first_stays() -> None:
     buffer = filled()
     buffer.push(-line(120, 180), 1.2)

@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 from agreement import BOUND, require_agreement
 from bundles import PAIR, expected_logits, make_bundle, random_windows
+from onnx import TensorProto, helper, numpy_helper
 from precisions import make_bundle_in
 
 from rep_edge.errors import InputError, MissingExtraError
@@ -23,6 +24,7 @@ from rep_edge.runtime.backends.sessions import open_session, session_options
 from rep_edge.runtime.bundle import open_bundle
 from rep_edge.runtime.choosing import GPU_BACKENDS, start_backend
 from rep_edge.runtime.classifier import Classifier
+from rep_edge.runtime.processor import int8_saturates
 
 without_driver = pytest.mark.skipif(missing_driver() is None, reason="a driver is there")
 CPU = "CPUExecutionProvider"
@@ -49,6 +51,7 @@ class FakeRuntime:
     """onnxruntime-gpu, or onnxruntime with a plugin. quiet: what it falls back to without a word."""
 
     __version__ = "1.32.0"
+    GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel
 
     def __init__(self, *providers: str, quiet: bool = False, took: Sequence[str] | None = None) -> None:
         self.providers, self.quiet = [*providers, CPU], quiet
@@ -242,7 +245,7 @@ def test_two_builds_are_refused_by_every_backend(tmp_path: Path, monkeypatch: py
             start_backend(backend)
 
 
-def test_only_int8_weights_are_prepacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_int8_weights_are_prepacked_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = FakeRuntime()
     entries: dict[str, dict[str, str]] = {}
 
@@ -257,6 +260,8 @@ def test_only_int8_weights_are_prepacked(tmp_path: Path, monkeypatch: pytest.Mon
         OnnxRuntimeBackend().open(bundle, "acoustic", precision)
     key = "session.disable_prepacking"
     assert [entries[precision].get(key) for precision in ("fp32", "fp16", "int8")] == ["1", "1", None]
+    OnnxRuntimeBackend(prepack=True).open(bundle, "acoustic", "fp32")
+    assert key not in entries["fp32"]
 
 
 def test_a_closed_session_is_given_back(tmp_path: Path) -> None:
@@ -269,3 +274,28 @@ def test_a_closed_session_is_given_back(tmp_path: Path) -> None:
     runner.close()
     with pytest.raises(InputError, match="cannot be run"):
         runner.run({"seismic": window[None]})
+
+
+def write_large_int8_product(path: Path) -> None:
+    """logits = x @ ones, in int8 with explicit Q/DQ, scale 1: the largest numbers that int8 holds, 64 of them."""
+    scale, zero = numpy_helper.from_array(np.float32(1), "scale"), numpy_helper.from_array(np.int8(0), "zero")
+    weight = numpy_helper.from_array(np.full((64, 3), 127, np.int8), "weight")
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+        helper.make_node("DequantizeLinear", ["weight", "scale", "zero"], ["w"]),
+        helper.make_node("MatMul", ["d", "w"], ["logits"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 64])
+    y = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])
+    graph = helper.make_graph(nodes, "large", [x], [y], [scale, zero, weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    path.write_bytes(model.SerializeToString())
+
+
+def test_int8_is_right_on_every_processor(tmp_path: Path) -> None:
+    write_large_int8_product(tmp_path / "large.onnx")
+    runner = OnnxRuntimeBackend().open_file(tmp_path / "large.onnx", "int8")
+    found = runner.run({"x": np.full((2, 64), 127, np.float32)})
+    assert (found == 64 * 127 * 127).all()
+    assert bool(runner.note) == int8_saturates()
