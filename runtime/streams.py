@@ -85,11 +85,26 @@ class StreamBuffer:
                 self._holes.append((self._end, start))
             else:
                 values, start = self._late(values, exact)
+        if start == self._end and values.shape[1] <= self._size:
+            self._append(values)
+            return
         self._open(start + values.shape[1])
         oldest = self._end - self._size
         if start < oldest:
             values, start = values[:, oldest - start :], oldest
         self._write(values, start)
+
+    def _append(self, values: NDArray[np.float32]) -> None:
+        """What follows on, as nearly all chunks do."""
+        assert self._end is not None
+        at, count = self._end % self._size, values.shape[1]
+        before = min(count, self._size - at)
+        self._values[:, at : at + before] = values[:, :before]
+        self._came[at : at + before] = True
+        if before < count:
+            self._values[:, : count - before] = values[:, before:]
+            self._came[: count - before] = True
+        self._end += count
 
     def _late(self, values: NDArray[np.float32], exact: float) -> tuple[NDArray[np.float32], int]:
         """A late chunk and where it begins: at the edge of the gap that was left for it, where it starts near enough.
@@ -204,5 +219,7 @@ def checked_chunk(modality: Modality, chunk: NDArray[np.generic]) -> NDArray[np.
         raise InputError(
             f"{modality.name}: a chunk has shape {list(chunk.shape)} instead of [{modality.channels}, samples]"
         )
+    if values.dtype == np.float32:
+        return values
     with np.errstate(over="ignore"):  # What is too large becomes an infinity, which the health of the stream tells.
         return values.astype(np.float32, copy=False)
