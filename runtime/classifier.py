@@ -86,8 +86,8 @@ class Classifier:
         Where TensorRT is installed and only its engines are missing, "auto" builds them in a process of its own, and
         each graph moves to its engine between two windows. A backend that was named either starts or is an error.
         require_gpu: the CPU will not do. memory_mb: keep only the least recently used graphs out of so many MB (of
-        graphs and their weights); None: keep all. threads: of ONNX Runtime on the CPU; prepack: let it copy each graph's
-        weights into the order in which it reads them, which is faster and takes a bundle's size more memory.
+        graphs and their weights); None: keep all. threads: of ONNX Runtime on the CPU; prepack: let it copy
+        each graph's weights into the order in which it reads them, which is faster and takes a bundle's size more.
 
         Raises InputError for a damaged bundle and for what cannot be had, MissingExtraError without a package for it.
         """

@@ -203,7 +203,7 @@ class StreamBuffer:
 def _line(last: NDArray[np.float32], following: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     """`count` samples on the straight line between two, each [channels, 1]."""
     way = np.arange(1, count + 1, dtype=np.float32) / np.float32(count + 1)
-    return last + way * (following - last)
+    return np.asarray(last + way * (following - last), dtype=np.float32)
 
 
 def checked_chunk(modality: Modality, chunk: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -220,6 +220,6 @@ def checked_chunk(modality: Modality, chunk: NDArray[np.generic]) -> NDArray[np.
             f"{modality.name}: a chunk has shape {list(chunk.shape)} instead of [{modality.channels}, samples]"
         )
     if values.dtype == np.float32:
-        return values
+        return values.astype(np.float32, copy=False)
     with np.errstate(over="ignore"):  # What is too large becomes an infinity, which the health of the stream tells.
         return values.astype(np.float32, copy=False)

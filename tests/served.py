@@ -67,7 +67,9 @@ nodes:
     streams:
       acoustic: {{source: "file:sound.wav?loop=yes"}}
       seismic: {{source: "shake:127.0.0.1:{shake_port}?channel=EHZ"}}
-events: {{threshold: 0.36, onset_windows: 1, onset_of: 1, smoothing_windows: 0, update_every_s: 1}}
+events:
+  {{threshold: 0.36, onset_windows: 1, onset_of: 1, end_windows: 1, release_margin: 0,
+   smoothing_windows: 0, update_every_s: 1}}
 clips: {{before_s: 0.5, after_s: 0.5}}
 sinks: {{jsonl: {{path: events.jsonl}}}}
 web: {{port: {self.port}}}
@@ -89,6 +91,13 @@ web: {{port: {self.port}}}
             self.process.send_signal(number)
         _, told = self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode, told
+
+    def close(self) -> None:
+        """However the test ended."""
+        self.shake.stop()
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
 
     def get(self, path: str) -> bytes:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:

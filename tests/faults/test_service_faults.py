@@ -10,23 +10,12 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 from served import Served
 
 from rep_edge.runtime.sinks.journal import Journal
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    service = Served(tmp_path)
-    yield service
-    service.shake.stop()
-    if service.process and service.process.poll() is None:
-        service.process.kill()
-        service.process.communicate()
 
 
 class Receiver:

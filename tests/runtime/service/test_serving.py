@@ -5,24 +5,12 @@ from __future__ import annotations
 import shutil
 import signal
 import urllib.error
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from bundles import WEIGHTS, make_bundle
 from served import Served
 
 from rep_edge.runtime.sinks.journal import Journal
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    service = Served(tmp_path)
-    yield service
-    service.shake.stop()
-    if service.process and service.process.poll() is None:
-        service.process.kill()
-        service.process.communicate()
 
 
 def pattern(served: Served) -> str:
