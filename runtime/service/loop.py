@@ -28,7 +28,7 @@ from rep_edge.runtime.sources.live import Chunk
 LOGGER = logging.getLogger("rep_edge.loop")
 
 TURN_S = 0.05
-"""Longest wait for samples, in s: what late windows are decided by."""
+"""Pause between two turns, in s. A turn for each chunk would cost more than its work where there are many nodes."""
 
 REPORT_S = 0.5
 """Seconds between two reports of the nodes' state."""
@@ -76,9 +76,9 @@ class Loop:
         self.failed: Exception | None = None
         self._swapped = threading.Event()
 
-    def start(self, wake: threading.Event) -> None:
-        """Begin, in a thread. wake: set where samples came."""
-        self._thread = threading.Thread(target=self._run, args=(wake,), name="loop", daemon=True)
+    def start(self) -> None:
+        """Begin, in a thread."""
+        self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -87,11 +87,9 @@ class Loop:
         if self._thread is not None:
             self._thread.join()
 
-    def _run(self, wake: threading.Event) -> None:
+    def _run(self) -> None:
         try:
-            while not self._stop.is_set():
-                wake.wait(TURN_S)
-                wake.clear()
+            while not self._stop.wait(TURN_S):
                 self.turn(time.monotonic(), _wall_offset_s())
             self.finish(time.monotonic(), _wall_offset_s())
         except Exception as error:

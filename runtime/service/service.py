@@ -118,21 +118,20 @@ def _start_loop(
     """Warm every graph, open every sensor, and begin."""
     classifier = _load(config, found.copy)
     keep(found.copy, config.state_dir)
-    wake = threading.Event()
-    members = [_member(config, node, classifier, wake) for node in config.nodes]
+    members = [_member(config, node, classifier) for node in config.nodes]
     loop = Loop(members, classifier, outlets, durations, systemd.watchdog)
     parts.callback(lambda: loop.classifier.close())
     for member in members:
         for feed in member.feeds.values():
             feed.start()
-    loop.start(wake)
+    loop.start()
     parts.callback(loop.close)
     # All at once: each may take a second or two.
     parts.callback(_close_all, [feed for member in members for feed in member.feeds.values()])
     return loop
 
 
-def _member(config: ServiceConfig, node: NodeConfig, classifier: Classifier, wake: threading.Event) -> Member:
+def _member(config: ServiceConfig, node: NodeConfig, classifier: Classifier) -> Member:
     spec, clips = classifier.spec, config.clips
     settings = NodeSettings(
         timing=config.timing,
@@ -142,7 +141,7 @@ def _member(config: ServiceConfig, node: NodeConfig, classifier: Classifier, wak
         clip=ClipSpan(clips.before_s, clips.after_s, clips.longest_s) if clips.enabled else None,
     )
     feeds = {
-        name: Feed(name, open_source(name, stream.source, spec[name]), spec[name], QUEUE_S, wake.set)
+        name: Feed(name, open_source(name, stream.source, spec[name]), spec[name], QUEUE_S)
         for name, stream in node.streams.items()
     }
     return Member(Node(node.name, spec, classifier.labels, settings), feeds)

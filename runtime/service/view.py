@@ -45,6 +45,7 @@ class ServiceView:
             window_s=loop.classifier.spec.window_s if loop else 0.0,
             reloads=reloading.reloads if reloading else 0,
             reload_failed=reloading.failed if reloading else "",
+            events_lost=loop.lost if loop else 0,
             journal_bytes=self._outlets.journal.size_bytes,
             clips_bytes=self._outlets.clips.size_bytes if self._outlets.clips else 0,
             nodes=loop.report if loop else (),

@@ -75,6 +75,7 @@ def _of_service(status: ServiceStatus) -> Iterator[Metric]:
     yield _gauge("ready", "1 once the service works", (), [((), not status.not_ready)])
     yield _gauge("start_timestamp_seconds", "When the service started, since 1970", (), [((), status.started_s)])
     yield _counter("bundle_reloads", "Bundles taken over while running", (), [((), status.reloads)])
+    yield _counter("events_lost", "Events that neither disk nor memory took", (), [((), status.events_lost)])
     yield _gauge("journal_bytes", "Size of the journal", (), [((), status.journal_bytes)])
     yield _gauge("clips_bytes", "Size of all clips", (), [((), status.clips_bytes)])
 

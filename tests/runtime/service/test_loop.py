@@ -196,19 +196,23 @@ def test_the_report_says_how_the_nodes_are(stage: Stage) -> None:
     assert stage.durations.histograms()
 
 
-def test_in_its_own_thread_it_turns_until_it_is_closed(stage: Stage) -> None:
-    wake = threading.Event()
-    stage.loop.start(wake)
-    wake.set()
+def test_in_its_own_thread_it_turns_until_it_is_closed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    turned = threading.Event()
+    monkeypatch.setattr(stage.loop, "turn", lambda now_s, wall_offset_s: turned.set())
+    stage.loop.start()
+    assert turned.wait(10.0)
     stage.loop.close()
     assert stage.loop.failed is None
 
 
 def test_what_ends_the_loop_is_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(now_s: float, wall_offset_s: float) -> None:
+        turned.set()
         raise RuntimeError("a fault of ours")
 
+    turned = threading.Event()
     monkeypatch.setattr(stage.loop, "turn", broken)
-    stage.loop.start(threading.Event())
+    stage.loop.start()
+    assert turned.wait(10.0)
     stage.loop.close()
     assert "a fault of ours" in str(stage.loop.failed)
