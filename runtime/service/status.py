@@ -83,8 +83,9 @@ class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
 class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The whole service. started_s, now_s: in s since 1970; not_ready: why it is not, "" once it is.
 
-    events_lost: that neither the disk nor the memory for them took. bundle: its folder's name; created: when it was exported; backend, precision: what runs it. reloads: bundles taken
-    over while running; reload_failed: why the last one was not, "".
+    bundle: its folder's name; created: when it was exported; backend, precision: what runs it. reloads: bundles taken
+    over while running; reload_failed: why the last one was not, "". events_lost: that neither the disk nor the memory
+    for them took.
     """
 
     version: str
