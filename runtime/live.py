@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from rep_edge.runtime.clocks import StreamClock
 from rep_edge.runtime.prediction import Prediction
-from rep_edge.runtime.sources.feed import Feed
+from rep_edge.runtime.sources.feed import Feed, take_all
 from rep_edge.runtime.sources.live import Source
 from rep_edge.runtime.streaming import StreamingClassifier
 
@@ -33,9 +33,8 @@ def live_predictions(
         yield from stream.advance(0.0)
         while not stop.is_set():
             ended = all(feed.ended for feed in feeds.values())
-            for name, feed in feeds.items():
-                for chunk in feed.take():
-                    yield from stream.push(name, chunk.values, clocks[name].place(chunk) - began)
+            for name, chunk in take_all(feeds):
+                yield from stream.push(name, chunk.values, clocks[name].place(chunk) - began)
             yield from stream.advance(time.monotonic() - began)
             if ended:
                 return

@@ -22,8 +22,7 @@ from rep_edge.runtime.service.reopening import Reopening
 from rep_edge.runtime.service.reporting import node_status
 from rep_edge.runtime.service.status import NodeStatus
 from rep_edge.runtime.sinks.journal import JournalError
-from rep_edge.runtime.sources.feed import Feed
-from rep_edge.runtime.sources.live import Chunk
+from rep_edge.runtime.sources.feed import Feed, take_all
 
 LOGGER = logging.getLogger("rep_edge.loop")
 
@@ -100,7 +99,7 @@ class Loop:
         """Take what came, answer the windows that are due, write the events."""
         self._take_over(wall_offset_s)
         for node, feeds in self.members:
-            for stream, chunk in _arrived(feeds):
+            for stream, chunk in take_all(feeds):
                 node.receive(stream, chunk)
             node.advance(now_s)
         self._answer(wall_offset_s)
@@ -197,12 +196,6 @@ class Loop:
             self.lost += 1
         if wrote:
             self._outlets.appended()
-
-
-def _arrived(feeds: Mapping[str, Feed]) -> list[tuple[str, Chunk]]:
-    """What came of all streams, in the order in which it arrived: after a pause no stream is late for another one."""
-    taken = [(stream, chunk) for stream, feed in feeds.items() for chunk in feed.take()]
-    return sorted(taken, key=lambda arrival: arrival[1].arrived_s)
 
 
 def _wall_offset_s() -> float:

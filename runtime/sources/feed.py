@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 
 from rep_edge.errors import InputError
 from rep_edge.runtime.notices import Notices
@@ -191,6 +191,12 @@ class Feed:
 
     def _length_s(self, chunk: Chunk) -> float:
         return float(chunk.values.shape[1] / self._modality.rate_hz)
+
+
+def take_all(feeds: Mapping[str, Feed]) -> list[tuple[str, Chunk]]:
+    """What came of all streams, in the order in which it arrived: after a pause no stream is late for another one."""
+    taken = [(stream, chunk) for stream, feed in feeds.items() for chunk in feed.take()]
+    return sorted(taken, key=lambda arrival: arrival[1].arrived_s)
 
 
 def _problem(chunk: Chunk, modality: Modality) -> str:

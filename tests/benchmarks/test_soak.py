@@ -29,7 +29,7 @@ def soak(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 def test_no_hop_is_missing_and_no_event_lost(
     soak: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["soak.py", "--minutes", "0.3", "--out", str(tmp_path / "soak.json")])
+    monkeypatch.setattr(sys, "argv", ["soak.py", "--minutes", "2", "--out", str(tmp_path / "soak.json")])
     results = []
     monkeypatch.setattr(soak, "print_result", results.append)
     soak.main()
