@@ -17,7 +17,7 @@ STEP_S = 0.25
 """A chunk so far from the line was not moved by a network: somebody set the clock, or the chunk waited."""
 STEADY_S = 0.1
 """Late chunks whose lateness falls by more than this are a backlog."""
-WENT_BACK_S = 3.0
+WENT_BACK_S = 1.0
 """Seconds for which a clock that went back must stay so before that is believed."""
 STAYED_LATE_S = 60.0
 """The same where the time stamps went on, for then it may be a network that has become slow for a while."""
@@ -58,7 +58,7 @@ class StreamClock:
     offset that is applied moves towards it so slowly that times stay smooth; delays and bursts never move it.
 
     A clock that was set forward is followed at once, for nothing arrives before it was taken; one that was set back
-    when it has stayed so for three seconds.
+    when it has stayed so for a second.
 
     steps: how often the clock was set; last_step_s: by how much the last time, forward above 0.
     """

@@ -87,7 +87,9 @@ def test_drift_and_jitter(chunk_s: float, drift: float, late_s: float, seed: int
     clock = StreamClock()
     placed = run(World(chunk_s=chunk_s, drift=drift, late_s=late_s), 240, clock, seed)
     assert worst_s(placed, SETTLED_S) < NEAR_S
-    assert (np.diff([p.placed_s for p in placed]) > 0).all(), "time goes on where the sensor's does"
+    # Of the very first chunks nobody knows how long they waited: the ones after them may show that it was long.
+    begun = [p.placed_s for p in placed if p.arrived_s > 2.0]
+    assert (np.diff(begun) > 0).all(), "time goes on where the sensor's does"
     assert clock.steps == 0
     assert clock.drift_ppm == pytest.approx(1e6 * drift, abs=200)
 
