@@ -87,7 +87,7 @@ def native(monkeypatch: pytest.MonkeyPatch) -> Native:
     candidates = Candidates((Candidate(backend.name, "fp32", ""), Candidate(cpu.name, "fp32", "because")), ())
     started: dict[str, Backend] = {backend.name: backend, cpu.name: cpu}
     monkeypatch.setattr(classifying, "find_candidates", lambda bundle, wish: candidates)
-    monkeypatch.setattr(classifying, "start_backend", lambda name, threads: started[name])
+    monkeypatch.setattr(classifying, "start_backend", lambda name, threads, prepack: started[name])
     monkeypatch.setattr(building, "PAUSE_S", 0.01)
     monkeypatch.setattr(building, "COMMAND", SLEEP)
     return backend
