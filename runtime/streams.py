@@ -175,20 +175,33 @@ class StreamBuffer:
             return Cut(window, 0, n, False)
         stop = round(end_s * self.modality.rate_hz)
         first, last = max(stop - n, self._end - self._size), min(stop, self._end)
-        received = 0
-        at = first - (stop - n)
+        received = self._copy(window[:, first - (stop - n) :], first, last)
+        filled = sum(max(0, min(end, last) - max(begin, first)) for begin, end in self._bridges)
+        return Cut(window, received, max(0, stop - self._end), True, filled)
+
+    def between(self, start_s: float, stop_s: float) -> NDArray[np.float32]:
+        """A copy of the samples between two times, float32 [channels, n], NaN where none came or is held no more."""
+        begin, end = round(start_s * self.modality.rate_hz), round(stop_s * self.modality.rate_hz)
+        out = np.full((self.modality.channels, max(0, end - begin)), np.nan, dtype=np.float32)
+        if self._end is not None:
+            first = max(begin, self._end - self._size)
+            self._copy(out[:, first - begin :], first, min(end, self._end))
+        return out
+
+    def _copy(self, out: NDArray[np.float32], first: int, last: int) -> int:
+        """Put what came of samples first..last into `out`, which begins with the first; how many came."""
+        received = at = 0
         for part in self._parts(first, last):
             length = part.stop - part.start
             came = self._came[part]
             count = int(np.count_nonzero(came))
             if count == length:
-                window[:, at : at + length] = self._values[:, part]
+                out[:, at : at + length] = self._values[:, part]
             else:
-                np.copyto(window[:, at : at + length], self._values[:, part], where=came)
+                np.copyto(out[:, at : at + length], self._values[:, part], where=came)
             received += count
             at += length
-        filled = sum(max(0, min(end, last) - max(begin, first)) for begin, end in self._bridges)
-        return Cut(window, received, max(0, stop - self._end), True, filled)
+        return received
 
     def _parts(self, start: int, stop: int) -> list[slice]:
         """Where samples start..stop lie in the ring: none, one or two pieces."""
