@@ -12,9 +12,7 @@ from rep_edge.runtime.events.track import Heard, Track
 from rep_edge.runtime.events.track_settings import TrackSettings
 from rep_edge.runtime.prediction import Prediction
 from rep_edge.runtime.service.status import TrackStatus
-
-EPSILON_S = 1e-6
-"""Seconds; hops add up with errors that must not delay a message by a window."""
+from rep_edge.runtime.windows import EPSILON_S
 
 
 class Step(NamedTuple):
