@@ -33,7 +33,7 @@ from rep_edge.files import write_file
 from rep_edge.frontend import SegmentSpectrum
 from rep_edge.model import RepModel, build_model
 from rep_edge.plots import draw_curves
-from rep_edge.report import mean_accuracy, print_report, unique
+from rep_edge.report import mean_score, print_report, unique
 from rep_edge.training import adapt, train_backbone
 
 CONFIG = Path(__file__).parents[1] / "configs" / "small.yaml"
@@ -162,7 +162,7 @@ def rooms(config: Config, rows: Sequence[Row]) -> list[Room]:
     for pattern in spec.patterns():
         name = spec.pattern_name(pattern)
         ceiling = PLAIN if pattern == spec.complete else SPECIALIST + name
-        plain, head, specialist = (mean_accuracy(rows, m, name, None).mean for m in (PLAIN, HEAD, ceiling))
+        plain, head, specialist = (mean_score(rows, m, name, None).mean for m in (PLAIN, HEAD, ceiling))
         linear = linear_accuracy(config, [n for n in spec.names if n in pattern])
         found.append(Room(sensors=name, linear=linear, plain=plain, head=head, specialist=specialist))
     return found

@@ -154,10 +154,10 @@ class Bench:
 def _noise(spec: WindowSpec) -> dict[str, tuple[float, list[np.ndarray]]]:
     """Modality -> its rate, and a second and more of noise in chunks."""
     rng = np.random.default_rng(0)
-    sizes = {m.name: (m.channels, round(CHUNK_S * m.rate_hz)) for m in spec.modalities}
+    sizes = {m.name: (m.channels, round(CHUNK_S * m.rate_hz)) for m in spec.streams}
     return {
         m.name: (m.rate_hz, [rng.standard_normal(sizes[m.name]).astype(np.float32) for _ in range(17)])
-        for m in spec.modalities
+        for m in spec.streams
     }
 
 

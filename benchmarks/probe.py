@@ -51,7 +51,7 @@ def layers(encoder: Encoder, windows: WindowBatches, name: str, cache: Sequence[
     taken: dict[str, list[torch.Tensor]] = {}
     with torch.inference_mode():
         for values, _ in windows.in_order(128):
-            tokens = encoder.embed(values[name])
+            tokens = encoder.embed(values[name]).tokens
             blocks, levels = [], []
             for k in range(encoder.steps):
                 tokens = encoder.step(k, encoder.advance(k, tokens, 0), 0)

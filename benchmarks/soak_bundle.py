@@ -11,14 +11,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from rep_edge.runtime.manifest import SCHEMA_VERSION, FileRecord, GraphRecord, Manifest, ParityRecord, Provenance
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
 LEVELS = {"background": 1.0, "light": 4.0, "heavy": 16.0}
 """Class -> RMS of its samples."""
 SPEC = WindowSpec(
     modalities=(
-        Modality(name="acoustic", rate_hz=1000, samples=1000, unit="full scale"),
-        Modality(name="seismic", rate_hz=100, samples=100, unit="counts"),
+        Stream(name="acoustic", rate_hz=1000, samples=1000, unit="full scale"),
+        Stream(name="seismic", rate_hz=100, samples=100, unit="counts"),
     ),
     hop_s=0.5,
 )
@@ -29,13 +29,13 @@ def write_bundle(path: Path) -> Path:
     (path / "graphs").mkdir(parents=True)
     names = [SPEC.pattern_name(pattern) for pattern in SPEC.patterns()]
     for name in names:
-        (path / _file(name)).write_bytes(_graph([SPEC[part] for part in name.split("+")]).SerializeToString())
+        (path / _file(name)).write_bytes(_graph([SPEC.stream(part) for part in name.split("+")]).SerializeToString())
     weights = "graphs/weights.fp32.bin"
     (path / weights).write_bytes(bytes(4096))
     parity = ParityRecord(windows=1, max_abs_error=1e-7, by_kind={"real": 1e-7}, tolerance=1e-4)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
-        modalities=SPEC.modalities,
+        modalities=SPEC.streams,
         hop_s=SPEC.hop_s,
         labels=tuple(LEVELS),
         graphs=tuple(
@@ -52,7 +52,7 @@ def write_bundle(path: Path) -> Path:
     return path
 
 
-def _graph(live: list[Modality]) -> onnx.ModelProto:
+def _graph(live: list[Stream]) -> onnx.ModelProto:
     """The logit of a class falls with the square of how far the mean log power of the live windows is from its own."""
     centres = 2 * np.log(np.array([*LEVELS.values()], np.float32))
     constants: dict[str, np.ndarray] = {

@@ -46,7 +46,7 @@ from rep_edge.runtime.sources.feed import Feed
 from rep_edge.runtime.sources.live import Chunk
 from rep_edge.runtime.symptoms import limits_of
 from rep_edge.runtime.windows import StreamSettings
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 EVENTS, JOURNAL = "events.jsonl", "journal.sqlite"
 CLIPS = ClipSettings(keep_mb=20.0)
@@ -122,7 +122,7 @@ class WatchedNode(Node):
 class Queue:
     """A feed without a sensor: the loop takes what was put."""
 
-    def __init__(self, modality: Modality) -> None:
+    def __init__(self, modality: Stream) -> None:
         self.address = "soak:"
         self.connection, self.rate_hz, self.dropped, self.reconnects = "connected", modality.rate_hz, 0, 0
         self.refused: dict[str, int] = {}
@@ -153,7 +153,7 @@ class Core:
             "soak", spec, self.classifier.labels, NodeSettings(StreamSettings(), limits, TrackSettings(), {}, clip)
         )
         self.watch = self.node.watch = Watch(spec.hop_s)
-        self.queues = {m.name: Queue(m) for m in spec.modalities}
+        self.queues = {m.name: Queue(m) for m in spec.streams}
         member = Member(self.node, cast("dict[str, Feed]", self.queues))
         outlets = Outlets(self.journal, self.clips, (sink,), (self.delivery,))
         self.loop = Loop([member], self.classifier, outlets, Durations())

@@ -12,7 +12,7 @@ from soak_bundle import LEVELS
 from rep_edge.runtime.faults.fault import KINDS, Fault
 from rep_edge.runtime.faults.injecting import inject
 from rep_edge.runtime.sources.live import Chunk
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
 SEGMENT_S = 600.0
 """Seconds of stream for which scenes and faults are drawn at once; neither crosses its end."""
@@ -45,11 +45,11 @@ def segments(spec: WindowSpec, seed: int, start_s: float) -> Iterator[Segment]:
     """Without an end. Chunks say when they arrived in stream time; of a segment they come in that order."""
     rng = np.random.default_rng([seed, round(start_s)])
     while True:
-        faults = tuple(fault for m in spec.modalities for fault in _draw_faults(m.name, rng))
+        faults = tuple(fault for m in spec.streams for fault in _draw_faults(m.name, rng))
         scenes = _draw_scenes(rng)
         streams = [
             _stream(m, number, start_s, scenes, [f for f in faults if f.stream == m.name], int(rng.integers(1 << 30)))
-            for number, m in enumerate(spec.modalities)
+            for number, m in enumerate(spec.streams)
         ]
         yield Segment(start_s, faults, heapq.merge(*streams, key=lambda delivery: delivery[1].arrived_s))
         start_s += SEGMENT_S
@@ -86,7 +86,7 @@ def _draw_scenes(rng: np.random.Generator) -> list[tuple[float, float]]:
 
 
 def _stream(
-    modality: Modality, number: int, start_s: float, scenes: list[tuple[float, float]], faults: list[Fault], seed: int
+    modality: Stream, number: int, start_s: float, scenes: list[tuple[float, float]], faults: list[Fault], seed: int
 ) -> Iterator[tuple[str, Chunk]]:
     """One sensor's chunks of a segment, with its faults."""
     offset_s, drift = CLOCKS[number % len(CLOCKS)]

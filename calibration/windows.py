@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 from rep_edge.errors import InputError
 from rep_edge.runtime.manifest import Manifest
-from rep_edge.signals import WindowSpec
+from rep_edge.signals import Example, Modality, Stream, WindowSpec
 
-Values = Mapping[str, NDArray[np.float32]]
-"""Modality -> float32 [n, channels, samples]."""
+Values = Mapping[str, Example]
+"""Modality -> [n, *shape]."""
 
 
 class Sample(Protocol):
-    """One labelled window: modality -> float32 [channels, samples]."""
+    """One labelled window: modality -> array of its shape."""
 
     @property
-    def values(self) -> dict[str, NDArray[np.float32]]: ...
+    def values(self) -> dict[str, Example]: ...
 
 
 class WindowSource(Protocol):
@@ -40,9 +40,9 @@ class WindowSource(Protocol):
 
 
 class LabelledWindows(NamedTuple):
-    """Windows in memory. values: modality -> float32 [n, channels, samples]; targets: int64 [n]."""
+    """Windows in memory. values: modality -> [n, *shape]; targets: int64 [n]."""
 
-    values: dict[str, NDArray[np.float32]]
+    values: dict[str, Example]
     targets: NDArray[np.int64]
 
     def only(self, names: Sequence[str]) -> LabelledWindows:
@@ -67,11 +67,13 @@ def check_source(source: WindowSource, manifest: Manifest) -> None:
         if m.name not in known:
             raise InputError(f"calibration data: has no {m.name}; give data with {', '.join(manifest.spec.names)}")
         found = known[m.name]
-        if found.shape != m.shape or found.rate_hz != m.rate_hz:
+        if (found.shape, found.dtype, _rate(found)) != (m.shape, m.dtype, _rate(m)):
             raise InputError(
-                f"calibration data: {m.name} has windows of {list(found.shape)} at {found.rate_hz:g} Hz and the bundle "
-                f"takes {list(m.shape)} at {m.rate_hz:g} Hz; give the data that the model was trained on"
+                f"calibration data: {m.name} has windows of {list(found.shape)}{_rate(found)} and the bundle takes "
+                f"{list(m.shape)}{_rate(m)}; give the data that the model was trained on"
             )
+    if manifest.task != "multiclass":
+        raise InputError(f"{manifest.task} bundles cannot be calibrated: it is for models that choose one class")
     if source.labels != manifest.labels:
         raise InputError(
             f"calibration data: has the classes {', '.join(source.labels)} and the bundle "
@@ -80,6 +82,10 @@ def check_source(source: WindowSource, manifest: Manifest) -> None:
     for label, count in zip(source.labels, np.bincount(source.targets, minlength=len(source.labels)), strict=True):
         if not count:
             raise InputError(f"calibration data: class {label} has no windows; add recordings of it")
+
+
+def _rate(modality: Modality) -> str:
+    return f" at {modality.rate_hz:g} Hz" if isinstance(modality, Stream) else ""
 
 
 def draw_windows(source: WindowSource, names: Sequence[str], count: int, seed: int) -> LabelledWindows:
@@ -98,7 +104,7 @@ def draw_windows(source: WindowSource, names: Sequence[str], count: int, seed: i
 def gather(source: WindowSource, names: Sequence[str], rows: Sequence[int]) -> LabelledWindows:
     """The windows in these rows, in memory."""
     spec = source.spec
-    values = {name: np.empty((len(rows), *spec[name].shape), np.float32) for name in names}
+    values = {name: np.empty((len(rows), *spec[name].shape), spec[name].dtype) for name in names}
     for i, row in enumerate(rows):
         window = source[row].values
         for name in names:

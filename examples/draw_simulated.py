@@ -39,8 +39,8 @@ def main() -> int:
         dataset = open_dataset(SimulatedData(runs_per_class=1, windows_per_run=1, seed=options.seed), SPEC)
         figure = Figure(figsize=(11.0, 4.6), layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.subplots(len(SPEC.modalities), len(dataset), sharex=True, sharey="row", squeeze=False)
-        for row, modality in zip(axes, SPEC.modalities, strict=True):
+        axes = figure.subplots(len(SPEC.streams), len(dataset), sharex=True, sharey="row", squeeze=False)
+        for row, modality in zip(axes, SPEC.streams, strict=True):
             for column, axis in enumerate(row):
                 mesh = draw(axis, dataset[column].values[modality.name][0], modality.rate_hz, modality.name)
             row[0].set_ylabel(f"{modality.name}: frequency in Hz")

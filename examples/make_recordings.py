@@ -13,19 +13,20 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
-from obspy import Stream, Trace, UTCDateTime
+from obspy import Stream as Traces
+from obspy import Trace, UTCDateTime
 
 from rep_edge.config import SimulatedData
 from rep_edge.data.opening import open_dataset
 from rep_edge.data.windows import WindowDataset
 from rep_edge.errors import InputError
 from rep_edge.files import new_folder
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
 SPEC = WindowSpec(
     modalities=(
-        Modality(name="acoustic", rate_hz=8000, samples=16000, unit="full scale"),
-        Modality(name="seismic", rate_hz=100, samples=200, unit="counts"),
+        Stream(name="acoustic", rate_hz=8000, samples=16000, unit="full scale"),
+        Stream(name="seismic", rate_hz=100, samples=200, unit="counts"),
     ),
     hop_s=2.0,
 )
@@ -66,20 +67,20 @@ def write_recordings(folder: Path, dataset: WindowDataset) -> int:
             windows = [dataset[i] for i, recording in enumerate(dataset.recordings) if recording == run]
             for name in dataset.spec.names:
                 samples = np.concatenate([window.values[name][0] for window in windows])
-                write_file(temporary / name / run, dataset.spec[name], samples)
-            lines.append(f"{run},0,{len(windows) * dataset.spec.window_s:g},{dataset.labels[windows[0].label]}")
+                write_file(temporary / name / run, dataset.spec.stream(name), samples)
+            lines.append(f"{run},0,{len(windows) * dataset.spec.window_s:g},{dataset.labels[windows[0].target]}")
         (temporary / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return len(runs)
 
 
-def write_file(stem: Path, modality: Modality, samples: NDArray[np.float32]) -> None:
+def write_file(stem: Path, modality: Stream, samples: NDArray[np.float32]) -> None:
     """Sound as WAV, ground motion as miniSEED; both keep float32, so nothing is lost."""
     if modality.name == "acoustic":
         soundfile.write(stem.with_name(f"{stem.name}.wav"), samples, round(modality.rate_hz), subtype="FLOAT")
         return
     header = {"network": "XX", "station": "SIM", "channel": "EHZ", "starttime": START}
     trace = Trace(samples, header={**header, "sampling_rate": modality.rate_hz})
-    Stream([trace]).write(str(stem.with_name(f"{stem.name}.mseed")), format="MSEED")
+    Traces([trace]).write(str(stem.with_name(f"{stem.name}.mseed")), format="MSEED")
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from rep_edge.calibration.noise import noise
 from rep_edge.errors import InputError
 from rep_edge.export.machine import describe_machine
 from rep_edge.export.streamed import StreamedHop
@@ -20,12 +20,13 @@ from rep_edge.runtime.bundle import Bundle, open_bundle
 from rep_edge.runtime.classifier import Classifier
 from rep_edge.runtime.footprint import footprint_mb
 from rep_edge.runtime.timing import Percentiles, Ratio, Times, interleave, percentiles, ratio
+from rep_edge.signals import Example
 
 if TYPE_CHECKING:
     from rep_edge.model import RepModel
 
 Call = Callable[[], object]
-Windows = dict[str, NDArray[np.float32]]
+Windows = dict[str, Example]
 Variant = tuple[str, str]
 """(kind of graph, pattern)"""
 
@@ -98,16 +99,16 @@ def run_bench(path: Path, checkpoint: Path | None, tell: Callable[[str], None]) 
 
 
 def _windows(bundle: Bundle) -> Windows:
-    """Seeded noise, [1, channels, samples] by modality: a graph takes equally long whatever it hears."""
+    """Seeded noise, [1, *shape] by modality: a graph takes equally long whatever it hears."""
     rng = np.random.default_rng(0)
     spec = bundle.manifest.spec
-    return {m.name: rng.standard_normal((1, *m.shape)).astype(np.float32) for m in spec.modalities}
+    return {m.name: noise(m, 1, rng) for m in spec.modalities}
 
 
 def _graphs(bundle: Bundle, windows: Windows) -> dict[Variant, Call]:
     """Every graph of the bundle alone, those of fp32 one after the other, and the complete one fed placeholders."""
     spec, backend = bundle.manifest.spec, OnnxRuntimeBackend()
-    silent = {m.name: np.full((1, *m.shape), m.placeholder, np.float32) for m in spec.modalities}
+    silent = {m.name: m.blank()[None] for m in spec.modalities}
     calls: dict[Variant, Call] = {}
     whole = backend.open(bundle, spec.pattern_name(spec.complete), PRECISION)
     for pattern in spec.patterns():

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from rep_edge.calibration.adversarial import adversarial_windows
 from rep_edge.calibration.weights import share_weights
@@ -32,6 +30,7 @@ from rep_edge.runtime.manifest import (
     ParityRecord,
     Provenance,
 )
+from rep_edge.signals import Example
 
 PRECISION = "fp32"
 WEIGHTS = f"graphs/weights.{PRECISION}.bin"
@@ -43,13 +42,13 @@ Tell = Callable[[str], None]
 class Source(NamedTuple):
     """What parity is checked on, where the model came from, and what its sensors are like.
 
-    windows: modality -> float32 [n, channels, samples], real ones; dataset: the data's name; training: windows of the
+    windows: modality -> [n, *shape], real ones; dataset: the data's name; training: windows of the
     same form that the model was trained on, None where they cannot be had.
     """
 
-    windows: dict[str, NDArray[np.float32]]
+    windows: dict[str, Example]
     dataset: str
-    training: dict[str, NDArray[np.float32]] | None = None
+    training: dict[str, Example] | None = None
 
 
 def optimised_graph(graph: PatternGraph, name: str) -> onnx.ModelProto:
@@ -72,6 +71,11 @@ def graph_path(pattern: str) -> str:
     return f"graphs/{pattern}.{PRECISION}.onnx"
 
 
+def tokenizer_path(name: str) -> str:
+    """Where the tokenizer of a text modality lies in a bundle."""
+    return f"tokenizers/{name}.json"
+
+
 def export_bundle(model: RepModel, out: Path, source: Source, tell: Tell) -> Manifest:
     """Write the bundle of `model` to the new folder `out`; it appears whole or not at all.
 
@@ -89,6 +93,8 @@ def export_bundle(model: RepModel, out: Path, source: Source, tell: Tell) -> Man
     kinds = {"real": source.windows, **adversarial_windows(spec, model.config.seed)}
     with new_folder(out) as folder:
         write_graphs(graphs, folder)
+        for name, definition in model.tokenizers.items():
+            write_file(folder / tokenizer_path(name), definition.encode())
         parity = {}
         for name, pattern in patterns.items():
             parity[name] = check_parity(model, pattern, folder / graph_path(name), kinds)
@@ -120,6 +126,8 @@ def _manifest(model: RepModel, folder: Path, parity: dict[str, ParityRecord], so
             git_revision=git_revision() or "",
         ),
         health={} if source.training is None else health_records(model.spec, source.training),
+        task=model.config.task,
+        tokenizers={name: _record(folder, tokenizer_path(name)) for name in model.tokenizers},
     )
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rep_edge.runtime.figures import clipped_share, figures, longest_run
 from rep_edge.runtime.manifest import HealthRecord
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
 TAIL = 0.01
 """Share of the windows on either side that is left out, for training data has faulty recordings too."""
@@ -22,11 +22,13 @@ def health_records(spec: WindowSpec, windows: Mapping[str, NDArray[np.float32]])
 
     A modality whose windows are all flat or no numbers has none.
     """
-    found = {m.name: _record(m, windows[m.name]) for m in spec.modalities if m.name in windows}
+    found = {
+        m.name: _record(m, windows[m.name]) for m in spec.modalities if isinstance(m, Stream) and m.name in windows
+    }
     return {name: record for name, record in found.items() if record is not None}
 
 
-def _record(modality: Modality, windows: NDArray[np.float32]) -> HealthRecord | None:
+def _record(modality: Stream, windows: NDArray[np.float32]) -> HealthRecord | None:
     noise, means, largest, clipped, stuck = [], [], [], [], []
     healthy = 0
     for window in windows:

@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor
@@ -21,10 +22,10 @@ BATCH = "batch"
 
 
 def to_onnx(graph: PatternGraph) -> onnx.ModelProto:
-    """Trace the module with torch.export; weights inside the model. Input i: float32 [batch, channels, samples]."""
+    """Trace the module with torch.export; weights inside the model. Input i: [batch, *shape of the modality]."""
     spec = graph.model.spec
     # Two windows: a batch of one would be taken for a constant.
-    examples: tuple[Tensor, ...] = tuple(torch.zeros(2, *spec[name].shape) for name in graph.names)
+    examples: tuple[Tensor, ...] = tuple(torch.from_numpy(np.stack([spec[n].blank()] * 2)) for n in graph.names)
     batch = torch.export.Dim(BATCH)
     with _quiet():
         program = torch.onnx.export(

@@ -8,22 +8,21 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import torch
-from numpy.typing import NDArray
 
 from rep_edge.errors import InputError
 from rep_edge.model import RepModel
+from rep_edge.runtime.activation import activate
 from rep_edge.runtime.manifest import ParityRecord
-from rep_edge.runtime.softmax import softmax
-from rep_edge.signals import Pattern
+from rep_edge.signals import Example, Pattern
 
 TOLERANCE = 1e-4
-"""Largest difference of a probability in float32."""
+"""Largest difference of a probability, or of a value, in float32."""
 
-Windows = Mapping[str, NDArray[np.float32]]
+Windows = Mapping[str, Example]
 
 
 def check_parity(model: RepModel, pattern: Pattern, path: Path, kinds: Mapping[str, Windows]) -> ParityRecord:
-    """Compare the graph at `path` with the model it came from. kinds: kind -> modality -> [n, channels, samples].
+    """Compare the graph at `path` with the model it came from. kinds: kind -> modality -> [n, *shape].
 
     Every kind is run as a batch and its first window once more alone. Raises InputError above the tolerance.
     """
@@ -34,9 +33,10 @@ def check_parity(model: RepModel, pattern: Pattern, path: Path, kinds: Mapping[s
     for kind, values in kinds.items():
         live = {m: np.ascontiguousarray(values[m]) for m in model.spec.names if m in pattern}
         with torch.inference_mode():
-            wanted = model({m: torch.from_numpy(v) for m, v in live.items()}, pattern).logits.softmax(dim=-1).numpy()
-        found = softmax(session.run(None, live)[0])
-        alone = softmax(session.run(None, {m: v[:1] for m, v in live.items()})[0])
+            output = model({m: torch.from_numpy(v) for m, v in live.items()}, pattern).logits
+            wanted = model.task.answers(output).numpy()
+        found = activate(model.task.name, session.run(None, live)[0])
+        alone = activate(model.task.name, session.run(None, {m: v[:1] for m, v in live.items()})[0])
         errors[kind] = float(max(np.abs(found - wanted).max(), np.abs(alone - wanted[:1]).max()))
         windows += len(wanted)
         if not errors[kind] <= TOLERANCE:

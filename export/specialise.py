@@ -14,7 +14,7 @@ from rep_edge.signals import Pattern
 
 
 class PatternGraph(nn.Module):
-    """The model for one pattern: live windows in modality order, [B, channels, samples], to logits [B, classes]."""
+    """The model for one pattern: live windows in modality order, [B, *shape] each, to logits [B, outputs]."""
 
     def __init__(self, model: RepModel, pattern: Pattern) -> None:
         super().__init__()

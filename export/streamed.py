@@ -19,10 +19,10 @@ class StreamedHop:
         self.spec = classifier.spec
         self.chunks = max(1, round(self.spec.hop_s / CHUNK_S))
         rng = np.random.default_rng(0)
-        self.sent = {m.name: 0 for m in self.spec.modalities}
+        self.sent = {m.name: 0 for m in self.spec.streams}
         self.noise = {
             m.name: rng.standard_normal((m.channels, round(self.spec.hop_s * m.rate_hz) + 1)).astype(np.float32)
-            for m in self.spec.modalities
+            for m in self.spec.streams
         }
         self.pushed = 0
         while not self():
@@ -33,7 +33,7 @@ class StreamedHop:
         predictions = 0
         for _ in range(self.chunks):
             self.pushed += 1
-            for m in self.spec.modalities:
+            for m in self.spec.streams:
                 start = self.sent[m.name]
                 stop = round(self.pushed / self.chunks * self.spec.hop_s * m.rate_hz)
                 chunk = self.noise[m.name][:, : stop - start]

@@ -57,7 +57,7 @@ def graph_config(
     )
     config.max_batch_size = max_batch
     for modality in live:
-        config.input.add(name=modality.name, data_type=schema.TYPE_FP32, dims=modality.shape)
+        config.input.add(name=modality.name, data_type=_type(schema, modality), dims=modality.shape)
     config.output.add(name="logits", data_type=schema.TYPE_FP32, dims=[len(labels)], label_filename=LABELS_FILE)
     config.instance_group.add(count=1, kind=getattr(schema.ModelInstanceGroup, f"KIND_{device.upper()}"))
     sizes = _preferred(max_batch)
@@ -79,7 +79,8 @@ def router_config(
     schema = load_schema()
     config = schema.ModelConfig(name=name, backend="python", max_batch_size=max_batch)
     for modality in manifest.modalities:
-        config.input.add(name=modality.name, data_type=schema.TYPE_FP32, dims=modality.shape, optional=True)
+        kind = _type(schema, modality)
+        config.input.add(name=modality.name, data_type=kind, dims=modality.shape, optional=True)
     classes = len(manifest.labels)
     for output in ("probabilities", "logits"):
         config.output.add(name=output, data_type=schema.TYPE_FP32, dims=[classes], label_filename=LABELS_FILE)
@@ -110,8 +111,13 @@ def _add_warm_up(schema: ModuleType, config: Any, live: Sequence[Modality], size
     sample = config.model_warmup.add(name=f"batch of {size}", batch_size=size)
     for modality in live:
         window = sample.inputs[modality.name]
-        window.data_type, window.zero_data = schema.TYPE_FP32, True
+        window.data_type, window.zero_data = _type(schema, modality), True
         window.dims.extend(modality.shape)
+
+
+def _type(schema: ModuleType, modality: Modality) -> int:
+    kind: int = {"float32": schema.TYPE_FP32, "int64": schema.TYPE_INT64}[modality.dtype]
+    return kind
 
 
 def _text(config: Any) -> bytes:

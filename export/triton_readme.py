@@ -86,5 +86,5 @@ def _engine_note(parameters: Mapping[str, str]) -> str:
 
 
 def _input_line(m: Modality) -> str:
-    shape = f"float32 [batch, {m.channels}, {m.samples}]"
-    return f"    {m.name}: {shape}, {m.window_s:g} s at {m.rate_hz:g} Hz, in {m.unit}"
+    shape = f"{m.dtype} [{', '.join(['batch', *map(str, m.shape)])}]"
+    return f"    {m.name}: {shape}, {m.description}"

@@ -3,48 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchmetrics.functional.classification import (
-    multiclass_accuracy,
-    multiclass_calibration_error,
-    multiclass_f1_score,
-)
 
 from rep_edge.data.batches import WindowBatches
 from rep_edge.data.missing import draw_patterns
 from rep_edge.model import RepModel
 from rep_edge.seeds import derive_seed
 from rep_edge.signals import Pattern, WindowSpec
+from rep_edge.tasks import Answers, Task
 
 RATES = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)
 """Missing rates of the paper's tables and figure 4."""
-BINS = 15
 RESAMPLES = 400
+"""Draws of recordings behind an interval; half as many where a metric has to be computed anew for each."""
 DRAWS = 10
 """Missing tables behind a row."""
 BATCH = 256
 COMBINED = ("both missing", "any missing")
 """Names of the setting in which each modality goes missing, one at a time, in an equal share of the windows."""
 
-Probabilities: TypeAlias = NDArray[np.float32]
-Targets: TypeAlias = NDArray[np.int64]
+Targets = NDArray[Any]
 
 
-class Scores(msgspec.Struct, frozen=True, kw_only=True):
+class Scores(NamedTuple):
     """One model's scores on some windows.
 
-    accuracy, macro_f1: 0 to 1; ece: expected calibration error over 15 bins; low, high: 95 % interval of the accuracy,
-    from drawing whole recordings anew, because windows of one recording are not independent.
+    by_metric: every metric of the task; low, high: 95 % interval of the headline, from drawing whole recordings anew,
+    because windows of one recording are not independent.
     """
 
-    accuracy: float
-    macro_f1: float
-    ece: float
+    by_metric: dict[str, float]
     low: float
     high: float
 
@@ -53,22 +46,27 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One line of evaluation.json.
 
     method: what was evaluated; setting: which modality is missing ("both": each in half of the incomplete windows) or,
-    with missing_rate None, the pattern all windows have; seed: of the checkpoint's training.
+    with missing_rate None, the pattern all windows have; seed: of the checkpoint's training. metric: the headline;
+    scores: every metric of the task; low, high: the headline's 95 % interval.
     """
 
     method: str
     setting: str
     missing_rate: float | None
     seed: int
-    accuracy: float
-    macro_f1: float
-    ece: float
+    metric: str
+    scores: dict[str, float]
     low: float
     high: float
 
+    @property
+    def headline(self) -> float:
+        """The score by which the model is judged."""
+        return self.scores[self.metric]
 
-def probabilities(model: RepModel, windows: WindowBatches, pattern: Pattern) -> Probabilities:
-    """Float32 [n, classes] of every window, with the pattern's modalities alone."""
+
+def answers(model: RepModel, windows: WindowBatches, pattern: Pattern) -> Answers:
+    """What the model says of every window, float32 [n, outputs], with the pattern's modalities alone."""
     device = next(model.parameters()).device
     training = model.training
     model.eval()
@@ -76,14 +74,19 @@ def probabilities(model: RepModel, windows: WindowBatches, pattern: Pattern) -> 
     with torch.inference_mode():
         for values, _ in windows.in_order(BATCH):
             live = {name: values[name].to(device) for name in pattern}
-            batches.append(model(live, pattern).logits.softmax(dim=-1).float().cpu().numpy())
+            batches.append(model.task.answers(model(live, pattern).logits).float().cpu().numpy())
     model.train(training)
     return np.concatenate(batches)
 
 
-def pattern_probabilities(model: RepModel, windows: WindowBatches) -> dict[Pattern, Probabilities]:
-    """`probabilities` for every pattern: all that any missing-rate table is put together from."""
-    return {pattern: probabilities(model, windows, pattern) for pattern in model.spec.patterns()}
+def pattern_answers(model: RepModel, windows: WindowBatches) -> dict[Pattern, Answers]:
+    """`answers` for every pattern: all that any missing-rate table is put together from."""
+    return {pattern: answers(model, windows, pattern) for pattern in model.spec.patterns()}
+
+
+def headline(model: RepModel, windows: WindowBatches, pattern: Pattern) -> float:
+    """The score by which the model is judged, with the pattern's modalities alone."""
+    return model.task.scores(answers(model, windows, pattern), windows.targets.numpy())[model.metric]
 
 
 def settings(spec: WindowSpec) -> dict[str, tuple[str, ...]]:
@@ -93,24 +96,15 @@ def settings(spec: WindowSpec) -> dict[str, tuple[str, ...]]:
     return {} if len(spec.names) == 1 else {**single, together: spec.names}
 
 
-def score(tables: Sequence[Probabilities], targets: Targets, recordings: Sequence[str]) -> Scores:
-    """Mean scores of tables of probabilities [n, classes] against targets [n]; recordings: that of each window."""
-    y = torch.from_numpy(targets)
-    classes = tables[0].shape[1]
-    accuracy, macro_f1, ece = [], [], []
-    for p in map(torch.from_numpy, tables):
-        accuracy.append(float(multiclass_accuracy(p, y, classes, average="micro")))
-        macro_f1.append(float(multiclass_f1_score(p, y, classes, average="macro")))
-        ece.append(float(multiclass_calibration_error(p, y, classes, n_bins=BINS)))
-    right = np.mean([table.argmax(axis=1) == targets for table in tables], axis=0)
-    low, high = recording_interval(right, recordings)
-    return Scores(
-        accuracy=float(np.mean(accuracy)),
-        macro_f1=float(np.mean(macro_f1)),
-        ece=float(np.mean(ece)),
-        low=low,
-        high=high,
-    )
+def score(task: Task, metric: str, tables: Sequence[Answers], targets: Targets, recordings: Sequence[str]) -> Scores:
+    """Mean scores of tables of answers [n, outputs] against the targets of n windows; recordings: that of each one."""
+    found = [task.scores(table, targets) for table in tables]
+    by_metric = {name: float(np.mean([scores[name] for scores in found])) for name in found[0]}
+    if metric == "accuracy":
+        right = np.mean([table.argmax(axis=1) == targets for table in tables], axis=0)
+        return Scores(by_metric, *recording_interval(right, recordings))
+    half = _half_width(task, metric, tables[0], targets, recordings)
+    return Scores(by_metric, by_metric[metric] - half, by_metric[metric] + half)
 
 
 def recording_interval(right: NDArray[np.float64], recordings: Sequence[str]) -> tuple[float, float]:
@@ -123,10 +117,23 @@ def recording_interval(right: NDArray[np.float64], recordings: Sequence[str]) ->
     return float(low), float(high)
 
 
+def _half_width(task: Task, metric: str, table: Answers, targets: Targets, recordings: Sequence[str]) -> float:
+    """Half of the same interval for a metric that is no mean over windows."""
+    _, number = np.unique(np.asarray(recordings), return_inverse=True)
+    windows = [np.flatnonzero(number == k) for k in range(number.max() + 1)]
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(RESAMPLES // 2):
+        rows = np.concatenate([windows[k] for k in rng.integers(0, len(windows), len(windows))])
+        found.append(task.scores(table[rows], targets[rows])[metric])
+    low, high = np.nanquantile(found, (0.025, 0.975))
+    return float(high - low) / 2
+
+
 def compose(
-    spec: WindowSpec, by_pattern: Mapping[Pattern, Probabilities], missing: Sequence[str], rate: float, seed: int
-) -> Probabilities:
-    """Each window's probabilities under the pattern that the missing table of this seed gives it."""
+    spec: WindowSpec, by_pattern: Mapping[Pattern, Answers], missing: Sequence[str], rate: float, seed: int
+) -> Answers:
+    """Each window's answers under the pattern that the missing table of this seed gives it."""
     n = len(by_pattern[spec.complete])
     patterns = draw_patterns(spec, n, missing, rate, derive_seed(seed, "missing table"))
     return np.stack([by_pattern[pattern][i] for i, pattern in enumerate(patterns)])
@@ -138,12 +145,21 @@ def evaluate(method: str, seed: int, model: RepModel, windows: WindowBatches, dr
     seed: of the model's training, for the rows. Which windows lose what is drawn `draws` times, alike for every model,
     and the scores are the mean over the draws.
     """
-    by_pattern = pattern_probabilities(model, windows)
+    by_pattern = pattern_answers(model, windows)
     targets, recordings = windows.targets.numpy(), windows.dataset.recordings
 
-    def row(setting: str, rate: float | None, tables: Sequence[Probabilities]) -> Row:
-        scores = msgspec.structs.asdict(score(tables, targets, recordings))
-        return Row(method=method, setting=setting, missing_rate=rate, seed=seed, **scores)
+    def row(setting: str, rate: float | None, tables: Sequence[Answers]) -> Row:
+        found = score(model.task, model.metric, tables, targets, recordings)
+        return Row(
+            method=method,
+            setting=setting,
+            missing_rate=rate,
+            seed=seed,
+            metric=model.metric,
+            scores=found.by_metric,
+            low=found.low,
+            high=found.high,
+        )
 
     rows = [row(model.spec.pattern_name(pattern), None, [found]) for pattern, found in by_pattern.items()]
     for setting, missing in settings(model.spec).items():

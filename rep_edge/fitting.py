@@ -39,7 +39,7 @@ HISTORY = "history.json"
 class Stage(NamedTuple):
     """What a stage trains, and how its epochs are judged.
 
-    draw: (windows, epoch) -> the pattern of each training window; score: validation accuracy, 0 to 1.
+    draw: (windows, epoch) -> the pattern of each training window; score: on the validation windows.
     origin: what the run depends on beside the configuration, such as the pattern or the backbone's weights.
     """
 
@@ -81,13 +81,13 @@ def fit(stage: Stage, splits: Splits, out: Path) -> RepModel:
     # A folder that cannot be written is told before the work, not after it.
     loop.save()
     with TrainingProgress(
-        per_epoch * config.epochs, config.batch_size, state.step, quiet=not fabric.is_global_zero
+        per_epoch * config.epochs, config.batch_size, state.step, model.metric, quiet=not fabric.is_global_zero
     ) as progress:
         while state.step < per_epoch * config.epochs and not state.stale(config.patience):
             loop.epoch(train, progress)
             # All devices must agree on when to stop.
-            accuracy = fabric.broadcast(stage.score(model.eval(), validation))
-            state.end_epoch(state.loss_sum / per_epoch, accuracy)
+            score = fabric.broadcast(stage.score(model.eval(), validation))
+            state.end_epoch(state.loss_sum / per_epoch, score)
             progress.epoch(len(state.history), config.epochs, state.history[-1], state.best)
             loop.save()
     model.load_state_dict(state.best_weights)
@@ -100,7 +100,8 @@ def fit(stage: Stage, splits: Splits, out: Path) -> RepModel:
             training={
                 "epochs": len(state.history),
                 "best_epoch": state.best_epoch,
-                "validation_accuracy": state.best,
+                "metric": model.metric,
+                "validation_score": state.best,
                 "run": run,
                 **stage.origin,
             },
@@ -133,7 +134,8 @@ class _Loop(NamedTuple):
 
     def epoch(self, train: WindowBatches, progress: TrainingProgress) -> None:
         """The steps that the present epoch still lacks."""
-        seed, rank = self.stage.objective.model.config.seed, self.fabric.global_rank
+        model = self.stage.objective.model
+        seed, rank = model.config.seed, self.fabric.global_rank
         epoch, first = divmod(self.state.step, self.per_epoch)
         patterns = self.stage.draw(len(train), epoch)
         order = np.random.default_rng(derive_seed(seed, "order", epoch)).permutation(len(train))
@@ -145,7 +147,7 @@ class _Loop(NamedTuple):
             step_seed = derive_seed(seed, "step", self.state.step, rank)
             torch.manual_seed(step_seed)
             if self.stage.config.augment:
-                windows = augment(windows, torch.Generator().manual_seed(step_seed))
+                windows = augment(windows, model.spec, torch.Generator().manual_seed(step_seed))
             targets = train.targets[torch.from_numpy(rows)]
             progress.step(self.step(windows, targets, [patterns[i] for i in rows]))
             inside = self.state.step % self.per_epoch != 0

@@ -1,12 +1,14 @@
-"""The head: attention over the modalities' features and a linear classifier."""
+"""The heads: features of the modalities that speak to the model's output."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import cast
+from collections.abc import Mapping
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
+
+from rep_edge.encoders.base import of_one_batch
 
 HEADS = 4
 
@@ -32,7 +34,7 @@ class FusionHead(nn.Module):
             # Attention over one key is that key's value.
             mean, mixed = normed[0], self.value(normed[0])
         else:
-            stacked = torch.stack(_of_one_batch(normed), dim=1)
+            stacked = torch.stack(of_one_batch(normed), dim=1)
             mean = stacked.mean(dim=1)
             mixed = self._attend(mean, stacked)
         logits: Tensor = self.classifier(self.norm(mean + self.out(mixed)))
@@ -48,7 +50,42 @@ class FusionHead(nn.Module):
         return mixed
 
 
-def _of_one_batch(features: list[Tensor]) -> tuple[Tensor, ...]:
-    """Features [B, F], a constant one with B = 1 repeated to the others' batch."""
-    broadcast = cast("Callable[..., tuple[Tensor, ...]]", torch.broadcast_tensors)
-    return broadcast(*features)
+class LinearHead(nn.Module):
+    """One linear map of all features side by side, zeros where one is left out (MAP's and DCP's CLIP head): [B, F_m]
+    each -> [B, outputs]."""
+
+    def __init__(self, widths: Mapping[str, int], outputs: int) -> None:
+        super().__init__()
+        self.maps = nn.ModuleDict({name: nn.Linear(width, outputs, bias=False) for name, width in widths.items()})
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        for weight in self.maps.parameters():
+            nn.init.normal_(weight, std=0.02)
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        logits = self.bias
+        for name, feature in features.items():
+            logits = logits + self.maps[name](feature)
+        return logits
+
+
+class ResidualHead(nn.Module):
+    """MulT's head, W_o (p + W_2 relu(W_1 p)) with p all features side by side, zeros where one is left out: [B, F_m]
+    each -> [B, outputs]."""
+
+    def __init__(self, widths: Mapping[str, int], outputs: int, dropout: float) -> None:
+        super().__init__()
+        ends = list(accumulate(widths.values()))
+        self.columns = {name: slice(end - widths[name], end) for name, end in zip(widths, ends, strict=True)}
+        self.inner, self.outer = nn.Linear(ends[-1], ends[-1]), nn.Linear(ends[-1], ends[-1])
+        self.out = nn.Linear(ends[-1], outputs)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        hidden = self.inner.bias + self._mapped(self.inner.weight, features)
+        output: Tensor = self.out(self.outer(self.dropout(hidden.relu()))) + self._mapped(self.out.weight, features)
+        return output
+
+    def _mapped(self, weight: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        """W p, from the columns of the features that are there."""
+        columns = torch.cat([weight[:, self.columns[name]] for name in features], dim=1)
+        return torch.cat(of_one_batch(list(features.values())), dim=1) @ columns.T

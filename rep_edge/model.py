@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 import msgspec
 import torch
@@ -12,12 +12,15 @@ from torch import Tensor, nn
 
 from rep_edge.adapter.choice import build_memory
 from rep_edge.adapter.memory import HeadOnly, Memory
-from rep_edge.config import AdapterConfig, Config, SwinConfig
-from rep_edge.encoders.base import Encoder
-from rep_edge.encoders.swin import SwinEncoder
+from rep_edge.config import AdapterConfig, Config, EncoderConfig, MultConfig, SwinConfig
+from rep_edge.encoders.base import Embedded, Encoder
+from rep_edge.encoders.choice import build_encoders, starting_encoders, tokenizers_of
 from rep_edge.errors import InputError
-from rep_edge.fusion import HEADS, FusionHead
+from rep_edge.fusion import FusionHead, LinearHead, ResidualHead
 from rep_edge.signals import Pattern, WindowSpec
+from rep_edge.tasks import TASKS
+
+Trainable: TypeAlias = Literal["head", "adapter", "matched", "everything"]
 
 
 class ModelOutput(NamedTuple):
@@ -28,40 +31,53 @@ class ModelOutput(NamedTuple):
 
 
 class RepModel(nn.Module):
-    """Raw windows to logits.
+    """Windows to logits, or to a value.
 
     stage "backbone": a missing modality's placeholder goes through its tower and is fused like any other (the plain
     model). stage "adapted": the memory decides what runs; a missing modality is left out of the fusion where
     `zero_missing` says so.
+
+    tokenizers: by text modality, the definition (tokenizer.json) of what makes its windows of texts.
     """
 
-    def __init__(self, config: Config, labels: Sequence[str]) -> None:
+    def __init__(
+        self, config: Config, labels: Sequence[str], encoders: Mapping[str, Encoder], tokenizers: Mapping[str, str]
+    ) -> None:
         super().__init__()
         self.config, self.labels = config, tuple(labels)
         self.spec: WindowSpec = config.signals
         self.stage: Literal["backbone", "adapted"] = "backbone"
-        self.encoders = nn.ModuleDict(
-            {m.name: SwinEncoder(m, config.frontend, config.encoder) for m in self.spec.modalities}
-        )
+        self.task = TASKS[config.task]
+        self.metric = self.task.headline(config.metric)
+        self.tokenizers = dict(tokenizers)
+        self.encoders = nn.ModuleDict(dict(encoders))
         self.memory: Memory = HeadOnly(self.spec.names, zero_missing=False)
-        self.head = FusionHead(self.spec.names, config.encoder.feature_width, len(self.labels))
+        self.head = build_head(config.encoder, encoders, self.task.outputs(self.labels))
 
     def forward(self, windows: Mapping[str, Tensor], pattern: Pattern) -> ModelOutput:
-        """windows: float32 [B, channels, samples] at least for the live modalities; others are not looked at."""
-        tokens = {
-            name: self.encoder(name).embed(windows[name] if name in pattern else self.placeholder(name))
-            for name in self.memory.towers(pattern)
-        }
-        features = self.memory(self._towers(), tokens, pattern)
+        """windows: [B, *shape of the modality] at least for the live modalities; others are not looked at."""
+        wanted = self.memory.towers(pattern)
+        features = self.memory(self._towers(), self._embed(windows, pattern, wanted), pattern)
         return ModelOutput(self.head(features.by_modality), features.orthogonality)
+
+    def _embed(self, windows: Mapping[str, Tensor], live: Pattern, wanted: Iterable[str]) -> dict[str, Embedded]:
+        """The wanted towers' tokens, together with those of other modalities that they look at."""
+        towers = {name: self.encoder(name) for name in wanted}
+        names = dict.fromkeys([*towers, *(source for tower in towers.values() for source in tower.sources)])
+        own = {
+            name: self.encoder(name).embed(windows[name] if name in live else self.placeholder(name)) for name in names
+        }
+        return {
+            name: tower.meet(own[name], {source: own[source] for source in tower.sources})
+            for name, tower in towers.items()
+        }
 
     def encoder(self, name: str) -> Encoder:
         return cast("Encoder", self.encoders[name])
 
     def placeholder(self, name: str) -> Tensor:
-        """The constant window [1, channels, samples] that stands for a missing modality."""
-        modality = self.spec[name]
-        return torch.full((1, *modality.shape), modality.placeholder, device=self.head.classifier.weight.device)
+        """The constant window [1, *shape] that stands for a missing modality."""
+        return torch.from_numpy(self.spec[name].blank())[None].to(next(self.parameters()).device)
 
     def _towers(self) -> dict[str, Encoder]:
         return {name: self.encoder(name) for name in self.spec.names}
@@ -76,12 +92,11 @@ class RepModel(nn.Module):
     def prepare(self, windows: Mapping[str, Tensor]) -> None:
         """Start learned buffers from some training windows, all modalities live."""
         with torch.no_grad():
-            self.memory.prepare(
-                self._towers(), {name: self.encoder(name).embed(windows[name]) for name in self.spec.names}
-            )
+            embedded = self._embed(windows, self.spec.complete, self.spec.names)
+            self.memory.prepare(self._towers(), embedded)
 
-    def train_only(self, trainable: Literal["adapter", "matched", "everything"], matched_parameters: int = 0) -> None:
-        """Choose what learns: memory and head, and for the rivals also towers.
+    def train_only(self, trainable: Trainable, matched_parameters: int = 0) -> None:
+        """Choose what learns: memory and head, and with "everything" or "matched" also towers.
 
         "matched": tower parameters as well, from the pooled end downwards, as many as fit into `matched_parameters`.
         """
@@ -107,27 +122,36 @@ class RepModel(nn.Module):
         return self
 
 
-def build_model(config: Config, labels: Sequence[str]) -> RepModel:
-    """A backbone with fresh weights. Raises InputError where the configuration does not make one."""
-    _check_encoder(config.encoder, config.signals.names)
+def build_model(config: Config, labels: Sequence[str], tokenizers: Mapping[str, str] | None = None) -> RepModel:
+    """A backbone with fresh weights. tokenizers: of its texts; None: those that the configuration names.
+
+    Raises InputError where the configuration does not make one.
+    """
+    _check(config, labels)
+    return RepModel(config, labels, build_encoders(config), _tokenizers(config, tokenizers))
+
+
+def starting_model(config: Config, labels: Sequence[str], tokenizers: Mapping[str, str] | None = None) -> RepModel:
+    """The backbone that training starts from: as `build_model`, with the weights that CLIP was trained to."""
+    _check(config, labels)
+    return RepModel(config, labels, starting_encoders(config), _tokenizers(config, tokenizers))
+
+
+def _tokenizers(config: Config, given: Mapping[str, str] | None) -> Mapping[str, str]:
+    return tokenizers_of(config) if given is None else given
+
+
+def _check(config: Config, labels: Sequence[str]) -> None:
     if len(labels) < 2:
         raise InputError(f"labels: at least two classes are needed, not {list(labels)}")
-    try:
-        return RepModel(config, labels)
-    except ValueError as error:
-        raise InputError(f"signals and frontend do not fit: {error}") from error
+    TASKS[config.task].headline(config.metric)
 
 
-def _check_encoder(encoder: SwinConfig, names: Sequence[str]) -> None:
-    lacking = [name for name in names if name not in encoder.patch_bins]
-    if lacking:
-        raise InputError(f"encoder: patch_bins has no entry for {', '.join(lacking)}; add one")
-    if not encoder.widths or len(encoder.widths) != len(encoder.depths):
-        raise InputError("encoder: widths and depths must have one entry for each stage")
-    sizes = (*encoder.patch_bins.values(), *encoder.widths, *encoder.depths, encoder.heads, encoder.window)
-    if min(sizes) < 1:
-        raise InputError("encoder: patch_bins, widths, depths, heads and window must all be at least 1")
-    if any(width % encoder.heads for width in encoder.widths):
-        raise InputError(f"encoder: widths {encoder.widths} must be divisible by heads {encoder.heads}")
-    if encoder.feature_width < 1 or encoder.feature_width % HEADS:
-        raise InputError(f"encoder: feature_width must be a multiple of {HEADS}, not {encoder.feature_width}")
+def build_head(config: EncoderConfig, towers: Mapping[str, Encoder], outputs: int) -> nn.Module:
+    """The head that belongs to an encoder: FOCAL's attention, MulT's residual network, or one linear map."""
+    widths = {name: tower.feature_width for name, tower in towers.items()}
+    if isinstance(config, SwinConfig):
+        return FusionHead(tuple(widths), config.feature_width, outputs)
+    if isinstance(config, MultConfig):
+        return ResidualHead(widths, outputs, config.output_dropout)
+    return LinearHead(widths, outputs)

@@ -12,10 +12,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class TrainingProgress:
-    """Context manager around a run of `steps` steps, `done` of which were made before."""
+    """Context manager around a run of `steps` steps, `done` of which were made before. metric: that judges epochs."""
 
-    def __init__(self, steps: int, batch_size: int, done: int, *, quiet: bool) -> None:
-        self.batch_size, self.quiet = batch_size, quiet
+    def __init__(self, steps: int, batch_size: int, done: int, metric: str, *, quiet: bool) -> None:
+        self.batch_size, self.metric, self.quiet = batch_size, metric, quiet
         self.live = sys.stderr.isatty() and not quiet
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -48,8 +48,8 @@ class TrainingProgress:
     def epoch(self, number: int, of: int, entry: Mapping[str, float], best: float) -> None:
         """An epoch is done: one line that stays."""
         line = (
-            f"epoch {number}/{of}: loss {entry['loss']:.3f}, validation accuracy "
-            f"{100 * entry['validation_accuracy']:.1f} % (best {100 * best:.1f} %), {self._rate():.0f} windows/s"
+            f"epoch {number}/{of}: loss {entry['loss']:.3f}, validation {self.metric} "
+            f"{100 * entry['validation_score']:.1f} % (best {100 * best:.1f} %), {self._rate():.0f} windows/s"
         )
         if self.live:
             self.bar.console.print(line, highlight=False)

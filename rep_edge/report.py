@@ -12,6 +12,27 @@ from scipy.stats import t as student
 
 from rep_edge.evaluation import COMBINED, Row
 
+NAMES = {
+    "macro_f1": "macro-F1",
+    "micro_f1": "micro-F1",
+    "weighted_f1": "weighted F1",
+    "auroc": "AUROC",
+    "ece": "calibration error",
+    "acc2_nonneg": "Acc-2 (negative against the rest)",
+    "f1_nonneg": "F1 of it",
+    "acc2_nonzero": "Acc-2 (zeros left out)",
+    "f1_nonzero": "F1 of it",
+    "acc2_positive": "Acc-2 (positive against the rest)",
+    "f1_positive": "F1 of it",
+    "acc7": "Acc-7",
+    "acc5": "Acc-5",
+    "pearson": "Pearson",
+    "mae": "mean absolute error (x 100)",
+}
+"""Metrics as people know them, where the name alone does not say it."""
+TOGETHER = 4
+"""Metrics in one cell."""
+
 
 class Mean(NamedTuple):
     """A score over seeds: mean, standard deviation (0 for one seed) and its 95 % interval.
@@ -30,10 +51,10 @@ def unique(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-def mean_accuracy(rows: Sequence[Row], method: str, setting: str, rate: float | None) -> Mean:
-    """Accuracy over the seeds of one cell."""
+def mean_score(rows: Sequence[Row], method: str, setting: str, rate: float | None) -> Mean:
+    """The headline over the seeds of one cell."""
     cell = [row for row in rows if (row.method, row.setting, row.missing_rate) == (method, setting, rate)]
-    values = np.array([row.accuracy for row in cell])
+    values = np.array([row.headline for row in cell])
     if len(cell) == 1:
         return Mean(float(values[0]), 0.0, cell[0].low, cell[0].high)
     sd = float(values.std(ddof=1))
@@ -43,29 +64,43 @@ def mean_accuracy(rows: Sequence[Row], method: str, setting: str, rate: float | 
 
 
 def print_report(rows: Sequence[Row], console: Console) -> None:
-    """Accuracy over the missing rates, one table a setting, and the scores per pattern."""
+    """The headline over the missing rates, one table a setting, and all scores per pattern."""
+    metric = NAMES.get(rows[0].metric, rows[0].metric)
     methods = unique(row.method for row in rows)
     patterns = unique(row.setting for row in rows if row.missing_rate is None)
     for setting in unique(row.setting for row in rows if row.missing_rate is not None):
         rates = sorted({row.missing_rate for row in rows if row.setting == setting and row.missing_rate is not None})
-        table = Table(title=f"{setting}: accuracy in %", title_justify="left")
-        table.add_column("windows that lose a sensor")
+        table = Table(title=f"{setting}: {metric} in %", title_justify="left")
+        table.add_column("windows that lose a modality")
         for rate in rates:
             table.add_column(f"{100 * rate:.0f} %", justify="right")
         for method in methods:
-            table.add_row(method, *(_cell(mean_accuracy(rows, method, setting, rate)) for rate in rates))
+            table.add_row(method, *(_cell(mean_score(rows, method, setting, rate)) for rate in rates))
         console.print(table)
     for setting in COMBINED:
         if any(row.setting == setting for row in rows):
-            console.print(f"{setting}: one sensor at a time, each in an equal share of those windows.", highlight=False)
+            console.print(
+                f"{setting}: one modality at a time, each in an equal share of those windows.", highlight=False
+            )
     console.print(_spread(rows), highlight=False)
-    table = Table(title="by live sensors: accuracy / macro-F1 / calibration error in %", title_justify="left")
+    for part in _parts(list(rows[0].scores)):
+        console.print(_by_pattern(rows, part, methods, patterns))
+
+
+def _parts(metrics: list[str]) -> list[list[str]]:
+    """Metrics that stand in one table: few enough for a line to hold them."""
+    return [metrics[i : i + TOGETHER] for i in range(0, len(metrics), TOGETHER)]
+
+
+def _by_pattern(rows: Sequence[Row], metrics: Sequence[str], methods: Sequence[str], patterns: Sequence[str]) -> Table:
+    named = " / ".join(NAMES.get(metric, metric) for metric in metrics)
+    table = Table(title=f"by live modalities: {named} in %", title_justify="left")
     table.add_column("method")
     for pattern in patterns:
         table.add_column(pattern, justify="right")
     for method in methods:
-        table.add_row(method, *(_pattern_cell(rows, method, pattern) for pattern in patterns))
-    console.print(table)
+        table.add_row(method, *(_pattern_cell(rows, metrics, method, pattern) for pattern in patterns))
+    return table
 
 
 def _cell(score: Mean) -> str:
@@ -82,7 +117,7 @@ def _spread(rows: Sequence[Row]) -> str:
     )
 
 
-def _pattern_cell(rows: Sequence[Row], method: str, pattern: str) -> str:
+def _pattern_cell(rows: Sequence[Row], metrics: Sequence[str], method: str, pattern: str) -> str:
     cell = [row for row in rows if (row.method, row.setting, row.missing_rate) == (method, pattern, None)]
-    means = (np.mean([getattr(row, field) for row in cell]) for field in ("accuracy", "macro_f1", "ece"))
+    means = (np.mean([row.scores[metric] for row in cell]) for metric in metrics)
     return "/".join(f"{100 * mean:.1f}" for mean in means)

@@ -31,12 +31,12 @@ class RunState:
         self.best_weights: dict[str, Tensor] = {}
         self.history: list[dict[str, float]] = []
 
-    def end_epoch(self, loss: float, accuracy: float) -> None:
-        """Note the epoch's mean loss and validation accuracy; keep the weights where it is the best so far."""
-        self.history.append({"epoch": len(self.history) + 1, "loss": loss, "validation_accuracy": accuracy})
+    def end_epoch(self, loss: float, score: float) -> None:
+        """Note the epoch's mean loss and validation score; keep the weights where it is the best so far."""
+        self.history.append({"epoch": len(self.history) + 1, "loss": loss, "validation_score": score})
         self.loss_sum = 0.0
-        if accuracy > self.best:
-            self.best, self.best_epoch = accuracy, len(self.history)
+        if score > self.best:
+            self.best, self.best_epoch = score, len(self.history)
             self.best_weights = {name: t.detach().cpu().clone() for name, t in self.model.state_dict().items()}
 
     def stale(self, patience: int) -> bool:

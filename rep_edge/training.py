@@ -12,12 +12,12 @@ import torch
 
 from rep_edge.config import Config
 from rep_edge.data.batches import WindowBatches
-from rep_edge.data.missing import draw_training_patterns
+from rep_edge.data.missing import share_out
 from rep_edge.data.splits import Splits, Subset
 from rep_edge.errors import InputError
-from rep_edge.evaluation import probabilities
+from rep_edge.evaluation import headline
 from rep_edge.fitting import Stage, fit
-from rep_edge.model import RepModel, build_model
+from rep_edge.model import RepModel, starting_model
 from rep_edge.objective import Objective
 from rep_edge.seeds import derive_seed
 from rep_edge.signals import Pattern
@@ -26,20 +26,22 @@ PREPARE_WINDOWS = 256
 
 
 def train_backbone(config: Config, splits: Splits, out: Path, *, pattern: Pattern | None = None) -> RepModel:
-    """Stage 1: towers and head on complete windows, or with `pattern` on that pattern alone (a specialist).
+    """Stage 1: towers and head (or the head alone, `trainable: head`) on complete windows, or with `pattern` on that
+    pattern alone (a specialist).
 
     Returns the model of the best validation epoch, also saved in `out`. A run that was cut off goes on where its last
     state was saved; a finished one is read back. Raises InputError where `out` holds another run.
     """
     torch.manual_seed(derive_seed(config.seed, "weights"))
-    model = build_model(config, splits.train.labels)
+    model = starting_model(config, splits.train.labels)
+    model.train_only("adapter" if config.train.trainable == "head" else "everything")
     live = config.signals.complete if pattern is None else pattern
 
     def draw(windows: int, epoch: int) -> Sequence[Pattern]:
         return [live] * windows
 
     def score(model: RepModel, windows: WindowBatches) -> float:
-        return accuracy(model, windows, live)
+        return headline(model, windows, live)
 
     origin = {"pattern": config.signals.pattern_name(live)}
     return fit(Stage(Objective(model, config.train), config.train, draw, score, origin), splits, out)
@@ -48,7 +50,7 @@ def train_backbone(config: Config, splits: Splits, out: Path, *, pattern: Patter
 def adapt(backbone: RepModel, config: Config, splits: Splits, out: Path) -> RepModel:
     """Stage 2: memory and head on frozen towers, with modalities dropped at `adapt.missing_rate`. Otherwise as stage 1.
 
-    The score of an epoch is the mean accuracy over the training's own mix of patterns. Raises InputError where the
+    The score of an epoch is the mean headline over the training's own mix of patterns. Raises InputError where the
     backbone does not fit the configuration or the data.
     """
     _check_backbone(backbone, config, splits.train.labels)
@@ -63,27 +65,52 @@ def adapt(backbone: RepModel, config: Config, splits: Splits, out: Path) -> RepM
     model.prepare(next(some.in_order(PREPARE_WINDOWS))[0])
     spec, rate = config.signals, config.adapt.missing_rate
 
+    missing = missing_patterns(config)
+    table = saved_table(config, len(splits.train), splits.train.name)
+
     def draw(windows: int, epoch: int) -> Sequence[Pattern]:
-        return draw_training_patterns(spec, windows, rate, derive_seed(config.seed, "patterns", epoch))
+        if table is not None:
+            return table
+        return share_out(spec, windows, missing, rate, derive_seed(config.seed, "patterns", epoch))
 
     def score(model: RepModel, windows: WindowBatches) -> float:
-        complete, *incomplete = (accuracy(model, windows, pattern) for pattern in spec.patterns())
+        complete, *incomplete = (headline(model, windows, pattern) for pattern in (spec.complete, *missing))
         return (1 - rate) * complete + rate * sum(incomplete) / len(incomplete) if incomplete else complete
 
     teacher = copy.deepcopy(backbone).eval() if config.adapt.distillation else None
     return fit(Stage(Objective(model, config.adapt, teacher), config.adapt, draw, score, origin), splits, out)
 
 
-def accuracy(model: RepModel, windows: WindowBatches, pattern: Pattern) -> float:
-    """Share of windows whose most probable class is right, 0 to 1."""
-    return float((probabilities(model, windows, pattern).argmax(axis=1) == windows.targets.numpy()).mean())
+def missing_patterns(config: Config) -> list[Pattern]:
+    """The incomplete patterns of stage 2: every usable one, or those that lose one of `adapt.missing`.
+
+    Raises InputError for a name that is no modality.
+    """
+    spec, names = config.signals, config.adapt.missing
+    unknown = [name for name in names if name not in spec.names]
+    if unknown:
+        raise InputError(f"adapt: missing names {unknown[0]}, which is none of {', '.join(spec.names)}")
+    if not names:
+        return [pattern for pattern in spec.patterns() if pattern != spec.complete]
+    return [spec.complete - {name} for name in names]
+
+
+def saved_table(config: Config, n: int, dataset: str) -> list[Pattern] | None:
+    """The missing table of the n training windows, where the configuration keeps tables."""
+    if config.adapt.tables is None:
+        return None
+    from rep_edge.data.missing_tables import missing_table
+
+    names = config.adapt.missing or config.signals.names
+    folder, rate = Path(config.adapt.tables), config.adapt.missing_rate
+    return missing_table(folder, dataset, "train", config.signals, n, names, rate, config.seed)
 
 
 def _check_backbone(backbone: RepModel, config: Config, labels: Sequence[str]) -> None:
     """Raises InputError where a backbone was made for something else."""
     if backbone.stage != "backbone":
         raise InputError("backbone: is adapted already; give the folder that rep-edge train wrote")
-    for section in ("signals", "frontend", "encoder"):
+    for section in ("signals", "frontend", "encoder", "task"):
         if getattr(backbone.config, section) != getattr(config, section):
             raise InputError(
                 f"backbone: was trained with another `{section}` section than this configuration has; "

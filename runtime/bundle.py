@@ -11,6 +11,7 @@ import msgspec
 
 from rep_edge.errors import InputError
 from rep_edge.runtime.manifest import SCHEMA_VERSION, FileRecord, GraphRecord, Manifest
+from rep_edge.signals import Text, with_kinds
 
 MANIFEST = "manifest.json"
 CHUNK = 1 << 20
@@ -66,9 +67,9 @@ def file_record(path: str, content: bytes) -> FileRecord:
 
 
 def listed_files(manifest: Manifest) -> tuple[FileRecord, ...]:
-    """Every file that a manifest lists: graphs, weights, engines."""
+    """Every file that a manifest lists: graphs, weights, tokenizers, engines."""
     graphs, engines = (graph.file for graph in manifest.graphs), (engine.file for engine in manifest.engines)
-    return (*graphs, *manifest.weights.values(), *engines)
+    return (*graphs, *manifest.weights.values(), *manifest.tokenizers.values(), *engines)
 
 
 def _read_manifest(path: Path) -> Manifest:
@@ -84,7 +85,8 @@ def _read_manifest(path: Path) -> Manifest:
             )
         if version < 1:
             raise InputError(f"{path}: schema_version {version} is none; export the bundle again")
-        manifest = msgspec.json.decode(content, type=Manifest)
+        plain = msgspec.json.decode(content)
+        manifest = msgspec.convert({**plain, "modalities": with_kinds(plain.get("modalities"))}, type=Manifest)
         spec = manifest.spec
     except InputError:
         raise
@@ -101,6 +103,9 @@ def _read_manifest(path: Path) -> Manifest:
         if not (math.isfinite(temperature) and temperature > 0):
             raise InputError(f"{path}: temperatures has {temperature} for {pattern}; it must be above 0")
     _check_health(path, manifest)
+    for m in manifest.modalities:
+        if isinstance(m, Text) and m.name not in manifest.tokenizers:
+            raise InputError(f"{path}: tokenizers has none for {m.name}; export the bundle again")
     return manifest
 
 

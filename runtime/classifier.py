@@ -9,22 +9,27 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from rep_edge.errors import InputError
+from rep_edge.runtime.activation import activate
 from rep_edge.runtime.backends.base import Backend, Runner
 from rep_edge.runtime.backends.building import Building, start_building
 from rep_edge.runtime.bundle import Bundle, open_bundle
 from rep_edge.runtime.choosing import AUTO, CPU_BACKEND, NATIVE, Wish, find_candidates, start_backend
 from rep_edge.runtime.engines.lookup import EngineMissing
-from rep_edge.runtime.finite import all_finite
 from rep_edge.runtime.prediction import Prediction
-from rep_edge.runtime.softmax import softmax
-from rep_edge.signals import Modality, Pattern
+from rep_edge.runtime.window import checked_window
+from rep_edge.signals import Example, Pattern
 
 ONE_BY_ONE = frozenset({"onnxruntime-tensorrt", "onnxruntime-rtx"})
 """Backends that build anew for every number of windows in a run, which would hold up the stream for seconds."""
+
+GIVEN = 0.5
+"""Probability from which a label counts as given where several may apply."""
+NOTHING = Prediction(label=None, probabilities={}, pattern="", latency_s=0.0, start_s=0.0, end_s=0.0)
 
 
 class Classifier:
@@ -52,7 +57,7 @@ class Classifier:
         self.backend, self.precision, self.reasons = backend.name, precision, list(reasons)
         self._backend = backend
         self._names: dict[Pattern, str] = {p: self.spec.pattern_name(p) for p in self.spec.patterns()}
-        self._shapes = {m.name: (1, *m.shape) for m in self.spec.modalities}
+        self.task = bundle.manifest.task
         self._temperatures = {n: bundle.manifest.temperatures.get(n, 1.0) for n in self._names.values()}
         sets = bundle.manifest.label_sets
         self._thresholds = {} if sets is None else sets.thresholds
@@ -102,16 +107,15 @@ class Classifier:
             started.classifier.build_engines(*started.unbuilt)
         return started.classifier
 
-    def __call__(self, windows: Mapping[str, NDArray[np.float32] | None], start_s: float = 0.0) -> Prediction:
-        """Classify one window. windows: name -> float32 [channels, samples] ([samples] where there is one channel).
+    def __call__(self, windows: Mapping[str, Example | None], start_s: float = 0.0) -> Prediction:
+        """Classify one window. windows: name -> array of the modality's shape and dtype, such as float32
+        [channels, samples] ([samples] where there is one channel).
 
-        Raises InputError: an unknown name, no live modality, a wrong shape or dtype, a NaN or infinity.
+        Raises InputError: an unknown name, no live modality, a wrong shape or dtype, a NaN, an infinity, an unknown id.
         """
         return self.batch([windows], [start_s])[0]
 
-    def batch(
-        self, windows: Sequence[Mapping[str, NDArray[np.float32] | None]], start_s: Sequence[float]
-    ) -> list[Prediction]:
+    def batch(self, windows: Sequence[Mapping[str, Example | None]], start_s: Sequence[float]) -> list[Prediction]:
         """Classify windows in which the same modalities are there, in one run of their graph; each as in a call.
 
         latency_s: of each, its share of the whole. Where the backend would build an engine for every new number of
@@ -128,11 +132,9 @@ class Classifier:
         logits = self._run(pattern, rows)
         if not np.isfinite(logits).all():
             raise InputError(f"{pattern}: the window's samples are too large to be computed with; scale them")
-        probabilities = softmax(logits, self._temperatures[pattern])
+        said = activate(self.task, logits, self._temperatures[pattern])
         latency_s = (time.perf_counter() - began) / len(rows)
-        return [
-            self._prediction(pattern, row, at_s, latency_s) for row, at_s in zip(probabilities, start_s, strict=True)
-        ]
+        return [self._prediction(pattern, row, at_s, latency_s) for row, at_s in zip(said, start_s, strict=True)]
 
     def build_engines(self, backend: Backend, precision: str) -> None:
         """Have the engines built that `backend` lacks, and move each graph to its own once it is there.
@@ -166,59 +168,48 @@ class Classifier:
         """Patterns whose graphs are in memory, the least recently used first."""
         return tuple(self._runners)
 
-    def _live(self, windows: Mapping[str, NDArray[np.float32] | None]) -> dict[str, NDArray[np.float32]]:
+    def _live(self, windows: Mapping[str, Example | None]) -> dict[str, Example]:
         """The modalities that are there, as the graph takes them."""
         live = {}
         for name, values in windows.items():
-            if name not in self._shapes:
+            if name not in self.spec.names:
                 raise InputError(f"{name}: is no modality of this bundle; it has {', '.join(self.spec.names)}")
             if values is not None:
-                live[name] = self._checked(self.spec[name], values)
+                live[name] = checked_window(self.spec[name], values)
         if not live:
             raise InputError(f"no live modality: give at least one of {', '.join(self.spec.names)}")
         return live
 
-    def _run(self, pattern: str, rows: Sequence[dict[str, NDArray[np.float32]]]) -> NDArray[np.float32]:
+    def _run(self, pattern: str, rows: Sequence[dict[str, Example]]) -> NDArray[np.float32]:
         """Logits [B, classes] of B windows."""
         runner = self._runner(pattern)
         if len(rows) == 1 or self.backend in ONE_BY_ONE:
             return np.concatenate([runner.run(row) for row in rows])
         return runner.run({name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
 
-    def _prediction(
-        self, pattern: str, probabilities: NDArray[np.float64], start_s: float, latency_s: float
-    ) -> Prediction:
-        threshold = self._thresholds.get(pattern)
-        return Prediction(
+    def _prediction(self, pattern: str, said: NDArray[np.float64], start_s: float, latency_s: float) -> Prediction:
+        found = self._value(said) if self.task == "regression" else self._labels(pattern, said)
+        return msgspec.structs.replace(
+            found, pattern=pattern, latency_s=latency_s, start_s=start_s, end_s=start_s + self.spec.window_s
+        )
+
+    def _value(self, said: NDArray[np.float64]) -> Prediction:
+        value = float(said[0])
+        return msgspec.structs.replace(NOTHING, label=self.labels[int(value > 0)], value=value)
+
+    def _labels(self, pattern: str, probabilities: NDArray[np.float64]) -> Prediction:
+        threshold = GIVEN if self.task == "multilabel" else self._thresholds.get(pattern)
+        return msgspec.structs.replace(
+            NOTHING,
             label=self.labels[int(probabilities.argmax())],
             probabilities=dict(zip(self.labels, probabilities.tolist(), strict=True)),
-            pattern=pattern,
-            latency_s=latency_s,
-            start_s=start_s,
-            end_s=start_s + self.spec.window_s,
             label_set=None if threshold is None else self._label_set(probabilities, threshold),
         )
 
-    def _checked(self, modality: Modality, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The window as the graph takes it, [1, channels, samples]."""
-        name = modality.name
-        if not isinstance(values, np.ndarray) or values.dtype not in (np.float32, np.float64):
-            kind = values.dtype if isinstance(values, np.ndarray) else type(values).__name__
-            raise InputError(f"{name}: must be a float32 array, not {kind}; convert it")
-        if values.shape != modality.shape and not (modality.channels == 1 and values.shape == (modality.samples,)):
-            raise InputError(
-                f"{name}: has shape {list(values.shape)} instead of {list(modality.shape)} "
-                f"({modality.window_s:g} s at {modality.rate_hz:g} Hz)"
-            )
-        with np.errstate(over="ignore"):  # A float64 too large for float32 becomes an infinity, which is told below.
-            window = np.ascontiguousarray(values, dtype=np.float32).reshape(self._shapes[name])
-        if not all_finite(window):
-            raise InputError(f"{name}: holds a NaN or an infinity; leave the modality out instead")
-        return window
-
     def _label_set(self, probabilities: NDArray[np.float64], threshold: float) -> tuple[str, ...]:
         order = np.argsort(-probabilities, kind="stable")
-        reached = max(1, int((probabilities >= threshold).sum()))
+        least = 0 if self.task == "multilabel" else 1
+        reached = max(least, int((probabilities >= threshold).sum()))
         return tuple(self.labels[i] for i in order[:reached])
 
     def _runner(self, pattern: str) -> Runner:
@@ -301,7 +292,7 @@ def open_graph(bundle: Bundle, backend: Backend, pattern: str, precision: str) -
     runner = backend.open(bundle, pattern, precision)
     try:
         live = [spec[name] for name in spec.names if name in spec.parse_pattern(pattern)]
-        logits = runner.run({m.name: np.full((1, *m.shape), m.placeholder, np.float32) for m in live})
+        logits = runner.run({m.name: m.blank()[None] for m in live})
         if logits.shape != (1, len(labels)):
             raise InputError(
                 f"{bundle.graph_file(pattern, precision)}: gives {list(logits.shape)} instead of one logit for each of "

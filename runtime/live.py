@@ -24,7 +24,7 @@ def live_predictions(
     Each source has a thread, which opens it again when it fails; all are closed when this ends.
     """
     came = threading.Event()
-    feeds = {name: Feed(name, source, stream.spec[name], wake=came.set) for name, source in sources.items()}
+    feeds = {name: Feed(name, source, stream.spec.stream(name), wake=came.set) for name, source in sources.items()}
     clocks = {name: StreamClock() for name in feeds}
     began = time.monotonic()
     for feed in feeds.values():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from rep_edge.signals import Modality, WindowSpec
 
-SCHEMA_VERSION = 1
-"""Raised whenever an older runtime could misread a newer manifest."""
+SCHEMA_VERSION = 2
+"""Raised whenever an older runtime could misread a newer manifest. 2: modalities have a kind, and there are tasks."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +25,7 @@ class FileRecord(Entry, frozen=True, kw_only=True):
 
 
 class ParityRecord(Entry, frozen=True, kw_only=True):
-    """How far a graph is from the trained model: the largest absolute difference of a probability.
+    """How far a graph is from the trained model: the largest absolute difference of a probability (or of a value).
 
     windows: windows compared; max_abs_error over all of them; by_kind: the same per kind of window ("real", "zeros",
     "clipped", "huge", "tiny"); tolerance: the limit that the export held it to.
@@ -170,7 +172,9 @@ class Provenance(Entry, frozen=True, kw_only=True):
 class Manifest(Entry, frozen=True, kw_only=True):
     """A whole bundle.
 
-    modalities, hop_s: the windows that the graphs take; labels: names of the logits, in order.
+    modalities, hop_s: the windows that the graphs take (hop_s 0: examples that stand alone). task: what the output is:
+    logits of "multiclass" or "multilabel" labels, or the value of a "regression", whose two labels name the sides of
+    zero. labels: names of the logits, in order. tokenizers: text modality to the tokenizer.json that makes its windows.
     graphs: one per (pattern, precision); weights: precision to the external-data file its graphs share.
     temperatures: pattern to the divisor of its logits before the softmax (1.0: as trained). confidence: pattern to how
     honest that makes it; label_sets: None where none were asked for. precisions: one for each graph that is not fp32.
@@ -190,6 +194,8 @@ class Manifest(Entry, frozen=True, kw_only=True):
     label_sets: LabelSetRecord | None = None
     engines: tuple[EngineRecord, ...] = ()
     health: dict[str, HealthRecord] = {}
+    task: Literal["multiclass", "multilabel", "regression"] = "multiclass"
+    tokenizers: dict[str, FileRecord] = {}
 
     @property
     def graph_precisions(self) -> tuple[str, ...]:

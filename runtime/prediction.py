@@ -21,11 +21,12 @@ class Alternative(msgspec.Struct, frozen=True, kw_only=True):
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """What was heard in one window.
 
-    label: the most probable class, or None where no modality was live; probabilities: by label, empty where there is
-    none. pattern: live modalities joined by "+", "" for none; latency_s: time of graph and pre-checks.
+    label: the most probable class (of a value: the side of zero that it is on), or None where no modality was live;
+    probabilities: by label, empty where there is none; value: what a regression found, None for labels.
+    pattern: live modalities joined by "+", "" for none; latency_s: time of graph and pre-checks.
     start_s, end_s: the window on the stream's time line; reasons: by modality, why it was not live.
     label_set: the classes that cannot be ruled out, the most probable first, at the coverage that the bundle was
-    calibrated to; None where it was not.
+    calibrated to, None where it was not; where several labels may apply, those that do.
     suspects: modality that takes part though it is suspect -> why; alternative: the answer without them, None where
     there is no suspect or no other modality.
     """
@@ -38,5 +39,6 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     end_s: float
     reasons: dict[str, str] = {}
     label_set: tuple[str, ...] | None = None
+    value: float | None = None
     suspects: dict[str, str] = {}
     alternative: Alternative | None = None

@@ -120,18 +120,18 @@ class Replay:
         return heapq.merge(*streams, key=lambda chunk: chunk.end_s)
 
     def _faulty(self, name: str, faults: Sequence[Fault]) -> Iterator[Chunk]:
-        rate_hz = self.spec[name].rate_hz
+        rate_hz = self.spec.stream(name).rate_hz
         clean = (live.Chunk(chunk.values, chunk.start_s, rate_hz, chunk.end_s) for chunk in self._chunks_of(name))
         for chunk in inject(clean, faults, seed=0, zero_s=0.0):
             yield Chunk(chunk.start_s, chunk.arrived_s, name, chunk.values)
 
     def _placed(self, chunk: Chunk, clock: StreamClock) -> Chunk:
         """Where the service would take a chunk to stand, whatever its clock says."""
-        sent = live.Chunk(chunk.values, chunk.start_s, self.spec[chunk.name].rate_hz, chunk.end_s)
+        sent = live.Chunk(chunk.values, chunk.start_s, self.spec.stream(chunk.name).rate_hz, chunk.end_s)
         return chunk._replace(start_s=clock.place(sent))
 
     def _chunks_of(self, name: str) -> Iterator[Chunk]:
-        rate_hz, zero_s = self.spec[name].rate_hz, self._zero[name]
+        rate_hz, zero_s = self.spec.stream(name).rate_hz, self._zero[name]
         for piece in self.recordings[name].pieces():
             start_s = piece.start_s - zero_s
             yield Chunk(start_s, start_s + piece.values.shape[1] / rate_hz, name, piece.values)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rep_edge.errors import InputError
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 MOST_HOLES = 16
 """Gaps that are remembered for chunks that come late."""
@@ -44,7 +44,7 @@ class StreamBuffer:
     bridge_s: a gap up to this length is filled by a straight line: clocks that drift beyond the slack tear such ones.
     """
 
-    def __init__(self, modality: Modality, history_s: float, slack_s: float, bridge_s: float) -> None:
+    def __init__(self, modality: Stream, history_s: float, slack_s: float, bridge_s: float) -> None:
         self.modality = modality
         self._size = math.ceil(history_s * modality.rate_hz) + 2 * modality.samples
         self._slack, self._bridge = slack_s * modality.rate_hz, bridge_s * modality.rate_hz
@@ -219,7 +219,7 @@ def _line(last: NDArray[np.float32], following: NDArray[np.float32], count: int)
     return np.asarray(last + way * (following - last), dtype=np.float32)
 
 
-def checked_chunk(modality: Modality, chunk: NDArray[np.generic]) -> NDArray[np.float32]:
+def checked_chunk(modality: Stream, chunk: NDArray[np.generic]) -> NDArray[np.float32]:
     """A chunk of numbers [channels, n] (or [n] of one channel) as float32 [channels, n]; InputError for anything else.
 
     Whole numbers are taken as they are, as samples in the modality's unit.

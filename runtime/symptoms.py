@@ -13,7 +13,7 @@ from rep_edge.runtime.figures import Figures, clipped_share, figures, longest_ru
 from rep_edge.runtime.health import HealthLimits, Symptom
 from rep_edge.runtime.manifest import HealthRecord, Manifest
 from rep_edge.runtime.streams import Cut
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 STUCK_S = 0.5
 CLIPPED = 0.1
@@ -75,7 +75,7 @@ def _limits(settings: HealthLimits, seen: HealthRecord | None) -> Limits:
     )
 
 
-def examine(modality: Modality, cut: Cut, limits: Limits, seen_hz: float | None = None) -> Examined:
+def examine(modality: Stream, cut: Cut, limits: Limits, seen_hz: float | None = None) -> Examined:
     """Look for what is wrong with a window; hard symptoms come before soft ones.
 
     seen_hz: samples that came each second lately, None where that is not known. A symptom of one channel is one of the
@@ -98,7 +98,7 @@ def examine(modality: Modality, cut: Cut, limits: Limits, seen_hz: float | None 
     return Examined(soft, max(channel.level for channel in channels))
 
 
-def _missing(modality: Modality, cut: Cut) -> Symptom | None:
+def _missing(modality: Stream, cut: Cut) -> Symptom | None:
     if not cut.begun:
         return Symptom("no_samples", "no samples yet", True)
     if cut.silent:
@@ -109,7 +109,7 @@ def _missing(modality: Modality, cut: Cut) -> Symptom | None:
     return None
 
 
-def _unusable(x: NDArray[np.float32], found: Figures, modality: Modality, limits: Limits) -> Symptom | None:
+def _unusable(x: NDArray[np.float32], found: Figures, modality: Stream, limits: Limits) -> Symptom | None:
     """What makes the samples of a channel worthless."""
     largest = max(-found.lowest, found.highest)
     if largest > limits.largest:
@@ -125,13 +125,13 @@ def _unusable(x: NDArray[np.float32], found: Figures, modality: Modality, limits
     return None
 
 
-def _off_rate(modality: Modality, limits: Limits, seen_hz: float | None) -> Symptom | None:
+def _off_rate(modality: Stream, limits: Limits, seen_hz: float | None) -> Symptom | None:
     if seen_hz is None or abs(seen_hz / modality.rate_hz - 1) <= limits.settings.rate:
         return None
     return Symptom("rate", f"{seen_hz:.4g} samples a second instead of {modality.rate_hz:.4g}", False)
 
 
-def _strange(channels: Sequence[Figures], modality: Modality, limits: Limits) -> Symptom | None:
+def _strange(channels: Sequence[Figures], modality: Stream, limits: Limits) -> Symptom | None:
     """What training never saw the like of, though the samples may be right: a quiet night, a sensor of another make."""
     unit = modality.unit
     for found in channels:
@@ -145,6 +145,6 @@ def _strange(channels: Sequence[Figures], modality: Modality, limits: Limits) ->
     return None
 
 
-def _seconds(samples: int, modality: Modality) -> str:
+def _seconds(samples: int, modality: Stream) -> str:
     seconds = samples / modality.rate_hz
     return f"{seconds:.1f} s" if seconds >= 0.1 else f"{1e3 * seconds:.2g} ms"

@@ -15,7 +15,7 @@ from rep_edge.errors import InputError
 from rep_edge.runtime.health import UNHEARD, HealthMachine, StreamHealth, Symptom, Transition
 from rep_edge.runtime.streams import Cut, StreamBuffer, checked_chunk
 from rep_edge.runtime.symptoms import Limits, examine
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
 EPSILON_S = 1e-6
 """Seconds; what times since 1970 lose in float64 is a quarter of it."""
@@ -94,7 +94,7 @@ class LiveWindows:
         self.hop_s = self.settings.hop_s or spec.hop_s
         history_s = self.settings.lateness_s + spec.window_s
         slack_s, bridge_s = self.settings.slack_s, self.settings.bridge_s
-        self._buffers = {m.name: StreamBuffer(m, history_s, slack_s, bridge_s) for m in spec.modalities}
+        self._buffers = {m.name: StreamBuffer(m, history_s, slack_s, bridge_s) for m in spec.streams}
         self._limits = limits
         self._seen_hz: dict[str, float | None] = dict.fromkeys(spec.names)
         self._transitions: deque[Transition] = deque(maxlen=MOST_TRANSITIONS)
@@ -217,7 +217,7 @@ class LiveWindows:
     def _cut(self, end_s: float) -> LiveWindow:
         """The window that ends at `end_s`."""
         values = {}
-        for modality in self.spec.modalities:
+        for modality in self.spec.streams:
             name = modality.name
             cut = self._buffers[name].cut(end_s)
             health = self._machines[name].judge(self._symptom(modality, cut))
@@ -236,7 +236,7 @@ class LiveWindows:
             suspects={name: health.told for name, health in self.health.items() if health.state == "suspect"},
         )
 
-    def _symptom(self, modality: Modality, cut: Cut) -> Symptom | None:
+    def _symptom(self, modality: Stream, cut: Cut) -> Symptom | None:
         """What is wrong with a stream's window; its level is noted."""
         name = modality.name
         examined = examine(modality, cut, self._limits[name], self._seen_hz[name])

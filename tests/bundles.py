@@ -14,12 +14,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from rep_edge.calibration.weights import share_weights
 from rep_edge.runtime.manifest import SCHEMA_VERSION, FileRecord, GraphRecord, Manifest, ParityRecord, Provenance
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
 LABELS = ("quiet", "car", "truck")
-ACOUSTIC = Modality(name="acoustic", rate_hz=800, samples=800, unit="full scale")
-SEISMIC = Modality(name="seismic", rate_hz=100, samples=100, unit="counts")
-MAGNETIC = Modality(name="magnetic", rate_hz=50, samples=50, channels=3, unit="T")
+ACOUSTIC = Stream(name="acoustic", rate_hz=800, samples=800, unit="full scale")
+SEISMIC = Stream(name="seismic", rate_hz=100, samples=100, unit="counts")
+MAGNETIC = Stream(name="magnetic", rate_hz=50, samples=50, channels=3, unit="T")
 PAIR = WindowSpec(modalities=(ACOUSTIC, SEISMIC), hop_s=0.5)
 TRIPLE = WindowSpec(modalities=(ACOUSTIC, SEISMIC, MAGNETIC), hop_s=0.5)
 WEIGHTS = "graphs/weights.fp32.bin"
@@ -27,7 +27,7 @@ WEIGHTS = "graphs/weights.fp32.bin"
 Windows = dict[str, NDArray[np.float32]]
 
 
-def weight(modality: Modality) -> NDArray[np.float32]:
+def weight(modality: Stream) -> NDArray[np.float32]:
     """The matrix of a modality, [channels * samples, classes]."""
     rng = np.random.default_rng(len(modality.name))
     size = modality.channels * modality.samples
@@ -82,7 +82,7 @@ def _file(pattern: str) -> str:
     return f"graphs/{pattern}.fp32.onnx"
 
 
-def _graph(live: list[Modality]) -> onnx.ModelProto:
+def _graph(live: list[Stream]) -> onnx.ModelProto:
     """Logits: the sum over live modalities of flattened window times weight."""
     nodes, weights, parts = [], [], []
     for m in live:

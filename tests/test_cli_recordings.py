@@ -20,15 +20,15 @@ from recorded import counts
 from rep_edge.checkpoint import save_pretrained
 from rep_edge.config import Config, RecordingsData, SwinConfig, TrainConfig
 from rep_edge.model import build_model
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
 NAMES = tuple(f"{label}{i}" for label in ("car", "walk") for i in range(3))
 SECONDS, ACOUSTIC_HZ, SEISMIC_HZ = 4, 100, 50
 SPEC = WindowSpec(
     hop_s=1.0,
     modalities=(
-        Modality(name="acoustic", rate_hz=ACOUSTIC_HZ, samples=200),
-        Modality(name="seismic", rate_hz=SEISMIC_HZ, samples=100),
+        Stream(name="acoustic", rate_hz=ACOUSTIC_HZ, samples=200),
+        Stream(name="seismic", rate_hz=SEISMIC_HZ, samples=100),
     ),
 )
 SWIN = SwinConfig(patch_bins={"acoustic": 4, "seismic": 2}, widths=(8,), depths=(1,), heads=2, feature_width=8)

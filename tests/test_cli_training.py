@@ -16,14 +16,14 @@ from rep_edge.cli.app import main
 from rep_edge.cli.training import method_names
 from rep_edge.config import AdapterConfig, Config, SimulatedData, SwinConfig, TrainConfig
 from rep_edge.model import build_model
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
 TINY = Config(
     signals=WindowSpec(
         hop_s=1.0,
         modalities=(
-            Modality(name="acoustic", rate_hz=100.0, samples=200),
-            Modality(name="seismic", rate_hz=50.0, samples=100),
+            Stream(name="acoustic", rate_hz=100.0, samples=200),
+            Stream(name="seismic", rate_hz=50.0, samples=100),
         ),
     ),
     data=SimulatedData(runs_per_class=4, windows_per_run=2),
@@ -109,7 +109,7 @@ def test_evaluate_writes_rows_and_a_picture(
     assert run("evaluate", trained.backbone, trained.adapted, "--out", tmp_path) == 0
     rows = json.loads((tmp_path / "evaluation.json").read_text())
     assert {row["method"] for row in rows} == {"plain backbone", "REP learned"}
-    assert {"method", "setting", "missing_rate", "seed", "accuracy", "macro_f1", "ece"} <= rows[0].keys()
+    assert {"method", "setting", "missing_rate", "seed", "metric", "scores", "low", "high"} == rows[0].keys()
     swept = {(row["setting"], row["missing_rate"]) for row in rows if row["missing_rate"] is not None}
     assert swept == {
         (setting, rate)

@@ -23,19 +23,20 @@ from rep_edge.evaluation import (
     Row,
     compose,
     evaluate,
-    pattern_probabilities,
+    pattern_answers,
     recording_interval,
     score,
     settings,
 )
 from rep_edge.model import ModelOutput, RepModel
 from rep_edge.plots import draw_curves
-from rep_edge.report import mean_accuracy, print_report
-from rep_edge.signals import Modality, Pattern, WindowSpec
+from rep_edge.report import mean_score, print_report
+from rep_edge.signals import Pattern, Stream, WindowSpec
+from rep_edge.tasks import TASKS
 
 
 def spec_of(names: str) -> WindowSpec:
-    return WindowSpec(hop_s=1.0, modalities=tuple(Modality(name=n, rate_hz=4.0, samples=8) for n in names))
+    return WindowSpec(hop_s=1.0, modalities=tuple(Stream(name=n, rate_hz=4.0, samples=8) for n in names))
 
 
 class Toy:
@@ -63,7 +64,7 @@ class Guess(nn.Module):
 
     def __init__(self, spec: WindowSpec, classes: int = 3) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.task, self.metric = spec, TASKS["multiclass"], "accuracy"
         self.centres = nn.Parameter(torch.arange(float(classes)))
 
     def forward(self, windows: dict[str, Tensor], pattern: Pattern) -> ModelOutput:
@@ -91,20 +92,20 @@ def plain_ece(p: NDArray[np.float32], y: NDArray[np.int64], bins: int = 15) -> f
 def test_scores_equal_plain_numpy_and_scikit_learn(seed: int) -> None:
     rng = np.random.default_rng(seed)
     p, y = random_probabilities(rng, 200, 4), rng.integers(0, 4, 200)
-    found = score([p], y, [str(i) for i in range(200)])
-    assert found.accuracy == pytest.approx(accuracy_score(y, p.argmax(axis=1)))
-    assert found.macro_f1 == pytest.approx(f1_score(y, p.argmax(axis=1), average="macro"))
-    assert found.ece == pytest.approx(plain_ece(p, y), abs=1e-5)
+    found = score(TASKS["multiclass"], "accuracy", [p], y, [str(i) for i in range(200)]).by_metric
+    assert found["accuracy"] == pytest.approx(accuracy_score(y, p.argmax(axis=1)))
+    assert found["macro_f1"] == pytest.approx(f1_score(y, p.argmax(axis=1), average="macro"))
+    assert found["ece"] == pytest.approx(plain_ece(p, y), abs=1e-5)
 
 
 def test_several_tables_give_the_mean_of_their_scores() -> None:
     rng = np.random.default_rng(0)
     tables, y = [random_probabilities(rng, 90, 3) for _ in range(4)], rng.integers(0, 3, 90)
     recordings = [str(i // 3) for i in range(90)]
-    alone = [score([table], y, recordings) for table in tables]
-    together = score(tables, y, recordings)
-    for field in ("accuracy", "macro_f1", "ece"):
-        assert getattr(together, field) == pytest.approx(np.mean([getattr(s, field) for s in alone]))
+    alone = [score(TASKS["multiclass"], "accuracy", [table], y, recordings).by_metric for table in tables]
+    together = score(TASKS["multiclass"], "accuracy", tables, y, recordings).by_metric
+    for metric in ("accuracy", "macro_f1", "ece"):
+        assert together[metric] == pytest.approx(np.mean([scores[metric] for scores in alone]))
 
 
 def test_the_interval_is_over_recordings_not_windows() -> None:
@@ -145,22 +146,22 @@ def test_rows_cover_every_pattern_and_every_rate(names: str) -> None:
     swept = [(row.setting, row.missing_rate) for row in rows if row.missing_rate is not None]
     assert swept == [(setting, rate) for setting in settings(data.spec) for rate in RATES]
     assert {(row.method, row.seed) for row in rows} == {("toy", 7)}
-    assert all(row.low <= row.accuracy <= row.high for row in rows)
+    assert all(row.low <= row.headline <= row.high for row in rows)
 
 
 def test_the_ends_of_a_sweep_are_the_patterns_themselves() -> None:
     data = Toy("ab")
     rows = {(r.setting, r.missing_rate): r for r in evaluate("toy", 0, guess(data.spec), WindowBatches(data))}
-    assert rows["a missing", 0.0].accuracy == rows["a+b", None].accuracy
-    assert rows["a missing", 1.0].accuracy == rows["b", None].accuracy
-    half = (rows["a", None].accuracy + rows["b", None].accuracy) / 2
-    assert rows["both missing", 1.0].accuracy == pytest.approx(half, abs=0.06)
+    assert rows["a missing", 0.0].headline == rows["a+b", None].headline
+    assert rows["a missing", 1.0].headline == rows["b", None].headline
+    half = (rows["a", None].headline + rows["b", None].headline) / 2
+    assert rows["both missing", 1.0].headline == pytest.approx(half, abs=0.06)
 
 
 def test_probabilities_come_in_dataset_order_and_leave_the_mode_alone() -> None:
     data = Toy("ab", n=300)  # more than one batch
     model = guess(data.spec).train()
-    found = pattern_probabilities(model, WindowBatches(data))
+    found = pattern_answers(model, WindowBatches(data))
     assert model.training
     mean = data.values[:, 1].mean(axis=(1, 2))
     logits = -((mean[:, None] - np.arange(3)) ** 2)
@@ -170,16 +171,25 @@ def test_probabilities_come_in_dataset_order_and_leave_the_mode_alone() -> None:
 
 def rows_of(accuracies: list[float]) -> list[Row]:
     return [
-        Row(method="m", setting=s, missing_rate=r, seed=k, accuracy=a, macro_f1=a, ece=0.1, low=a - 0.1, high=a + 0.1)
+        Row(
+            method="m",
+            setting=s,
+            missing_rate=r,
+            seed=k,
+            metric="accuracy",
+            scores={"accuracy": a, "macro_f1": a, "ece": 0.1},
+            low=a - 0.1,
+            high=a + 0.1,
+        )
         for s, r in (("a+b", None), ("a missing", 0.5), ("b missing", 0.5), ("both missing", 0.5))
         for k, a in enumerate(accuracies)
     ]
 
 
 def test_the_interval_of_one_seed_is_over_recordings_and_of_several_over_seeds() -> None:
-    one = mean_accuracy(rows_of([0.8]), "m", "a missing", 0.5)
+    one = mean_score(rows_of([0.8]), "m", "a missing", 0.5)
     assert one == pytest.approx((0.8, 0.0, 0.7, 0.9))
-    several = mean_accuracy(rows_of([0.7, 0.8, 0.9]), "m", "a missing", 0.5)
+    several = mean_score(rows_of([0.7, 0.8, 0.9]), "m", "a missing", 0.5)
     assert several.mean == pytest.approx(0.8)
     assert several.sd == pytest.approx(0.1)
     assert several.high - several.mean == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-3)

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from rep_edge.config import AdapterConfig, Config, FrontendConfig, SimulatedData, SwinConfig, read_config
 from rep_edge.errors import InputError
 from rep_edge.model import RepModel, build_model
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
 LABELS = ("car", "truck", "walk")
 CONFIGS = Path(__file__).parents[1] / "configs"
 SENSORS = (
-    Modality(name="acoustic", rate_hz=200, samples=400),
-    Modality(name="seismic", rate_hz=100, samples=200),
-    Modality(name="magnetic", rate_hz=50, samples=100, channels=3),
+    Stream(name="acoustic", rate_hz=200, samples=400),
+    Stream(name="seismic", rate_hz=100, samples=200),
+    Stream(name="magnetic", rate_hz=50, samples=100, channels=3),
 )
 ENCODER = SwinConfig(
     patch_bins={"acoustic": 2, "seismic": 1, "magnetic": 1}, widths=(8, 16), depths=(1, 2), heads=2, feature_width=16

@@ -24,19 +24,19 @@ from rep_edge.data.batches import WindowBatches
 from rep_edge.data.splits import Splits, open_splits
 from rep_edge.data.windows import Window
 from rep_edge.errors import InputError
-from rep_edge.evaluation import pattern_probabilities
+from rep_edge.evaluation import headline, pattern_answers
 from rep_edge.fitting import learning_rate
 from rep_edge.model import ModelOutput, RepModel
 from rep_edge.objective import Objective
 from rep_edge.resume import STATE, RunState
-from rep_edge.signals import Modality, Pattern, WindowSpec
-from rep_edge.training import accuracy, adapt, train_backbone
+from rep_edge.signals import Pattern, Stream, WindowSpec
+from rep_edge.training import adapt, train_backbone
 
 SPEC = WindowSpec(
     hop_s=1.0,
     modalities=(
-        Modality(name="acoustic", rate_hz=100, samples=200),
-        Modality(name="seismic", rate_hz=50, samples=100),
+        Stream(name="acoustic", rate_hz=100, samples=200),
+        Stream(name="seismic", rate_hz=50, samples=100),
     ),
 )
 TINY = Config(
@@ -211,9 +211,9 @@ def test_a_damaged_state_is_one_clear_error(splits: Splits, tmp_path: Path) -> N
 
 def test_the_best_epoch_is_kept(splits: Splits, backbone: RepModel, backbone_folder: Path) -> None:
     history = json.loads((backbone_folder / "history.json").read_text())
-    best = max(entry["validation_accuracy"] for entry in history)
-    assert accuracy(backbone, WindowBatches(splits.validation), SPEC.complete) == best
-    assert read_record(backbone_folder).training["validation_accuracy"] == best
+    best = max(entry["validation_score"] for entry in history)
+    assert headline(backbone, WindowBatches(splits.validation), SPEC.complete) == best
+    assert read_record(backbone_folder).training["validation_score"] == best
 
 
 def test_patience_ends_a_run_that_gets_no_better(splits: Splits, tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_the_loss_is_the_mean_over_windows_whatever_their_patterns(splits: Split
     backbone.eval()
     windows = [splits.train[i] for i in range(6)]
     batch = {name: torch.from_numpy(np.stack([w.values[name] for w in windows])) for name in SPEC.names}
-    targets = torch.tensor([w.label for w in windows])
+    targets = torch.tensor([w.target for w in windows])
     patterns = [SPEC.patterns()[i] for i in (0, 1, 0, 2, 2, 2)]
     one_by_one = [
         torch.nn.functional.cross_entropy(
@@ -284,7 +284,7 @@ def test_the_loss_is_the_mean_over_windows_whatever_their_patterns(splits: Split
 def test_distillation_adds_the_divergence_from_the_complete_model(splits: Splits, backbone: RepModel) -> None:
     backbone.eval()
     batch = {name: torch.from_numpy(splits.train[0].values[name])[None] for name in SPEC.names}
-    targets, alone = torch.tensor([splits.train[0].label]), frozenset({"seismic"})
+    targets, alone = torch.tensor([splits.train[0].target]), frozenset({"seismic"})
     config = msgspec.structs.replace(TINY.train, distillation=2.0)
     plain = Objective(backbone, config)(batch, targets, [alone])
     taught = Objective(backbone, config, backbone)(batch, targets, [alone])
@@ -306,8 +306,8 @@ def test_augmentation_shifts_both_sensors_together_and_is_seeded() -> None:
     pulse = {"acoustic": torch.zeros(4, 1, 200), "seismic": torch.zeros(4, 1, 100)}
     for values in pulse.values():
         values[..., 0] = 1.0
-    first = augment(pulse, torch.Generator().manual_seed(3))
-    again = augment(pulse, torch.Generator().manual_seed(3))
+    first = augment(pulse, SPEC, torch.Generator().manual_seed(3))
+    again = augment(pulse, SPEC, torch.Generator().manual_seed(3))
     assert all(torch.equal(first[name], again[name]) for name in pulse)
     # A smooth gain keeps a pulse near its place: half the samples, half the delay.
     delay = {name: values.abs().argmax(-1)[:, 0] / values.shape[-1] for name, values in first.items()}
@@ -319,7 +319,7 @@ def test_augmentation_without_spread_is_a_roll(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("rep_edge.data.augment.COLOUR_SPREAD", 0.0)
     windows = {"seismic": torch.randn(3, 2, 50, generator=torch.Generator().manual_seed(0))}
     shift = (torch.rand(3, generator=torch.Generator().manual_seed(7)) * 50).long()
-    rolled = augment(windows, torch.Generator().manual_seed(7))["seismic"]
+    rolled = augment(windows, SPEC, torch.Generator().manual_seed(7))["seismic"]
     for i in range(3):
         torch.testing.assert_close(rolled[i], windows["seismic"][i].roll(int(shift[i]), -1), atol=1e-5, rtol=1e-5)
 
@@ -362,7 +362,7 @@ class ThreeSensors:
 
 @pytest.mark.parametrize("memory", ["fed", "learned", "prompts", "none"])
 def test_any_number_of_sensors_trains(memory: Literal["fed", "learned", "prompts", "none"], tmp_path: Path) -> None:
-    extra = Modality(name="infrasound", rate_hz=50, samples=100, channels=2)
+    extra = Stream(name="infrasound", rate_hz=50, samples=100, channels=2)
     spec = msgspec.structs.replace(SPEC, modalities=(*SPEC.modalities, extra))
     encoder = msgspec.structs.replace(TINY.encoder, patch_bins={**TINY.encoder.patch_bins, "infrasound": 2})
     adapter = msgspec.structs.replace(TINY.adapter, memory=memory)
@@ -371,7 +371,7 @@ def test_any_number_of_sensors_trains(memory: Literal["fed", "learned", "prompts
     splits = Splits(*(ThreeSensors(spec) for _ in range(3)))
     backbone = train_backbone(config, splits, tmp_path / "backbone")
     adapted = adapt(backbone, config, splits, tmp_path / "adapted")
-    assert set(pattern_probabilities(adapted, WindowBatches(splits.test))) == set(spec.patterns())
+    assert set(pattern_answers(adapted, WindowBatches(splits.test))) == set(spec.patterns())
 
 
 @pytest.mark.slow

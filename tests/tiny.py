@@ -15,12 +15,12 @@ from rep_edge.config import AdapterConfig, Config, SimulatedData, SwinConfig
 from rep_edge.export.exporting import Source, export_bundle
 from rep_edge.model import RepModel, build_model
 from rep_edge.runtime.manifest import Manifest
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
 SENSORS = (
-    Modality(name="acoustic", rate_hz=200, samples=400),
-    Modality(name="seismic", rate_hz=100, samples=200, placeholder=0.5),
-    Modality(name="magnetic", rate_hz=50, samples=100, channels=3),
+    Stream(name="acoustic", rate_hz=200, samples=400),
+    Stream(name="seismic", rate_hz=100, samples=200, placeholder=0.5),
+    Stream(name="magnetic", rate_hz=50, samples=100, channels=3),
 )
 BINS = {"acoustic": 2, "seismic": 1, "magnetic": 1}
 LABELS = ("car", "truck", "walk")

@@ -11,9 +11,19 @@ from torch import Tensor, nn
 
 from rep_edge.adapter.cache import Levels
 from rep_edge.adapter.equations import orthogonality, replay, start_private, unit_rows, update
-from rep_edge.adapter.memory import Encoders, Features, Memory, Reader, bottleneck, heard, lead_in, no_penalty, scalar
+from rep_edge.adapter.memory import (
+    Encoders,
+    Features,
+    Memory,
+    bottleneck,
+    build_reader,
+    heard,
+    lead_in,
+    no_penalty,
+    scalar,
+)
 from rep_edge.config import AdapterConfig
-from rep_edge.encoders.base import Encoder, Keep, cut, join, of_one_batch
+from rep_edge.encoders.base import Beside, Embedded, Encoder, Keep, cut, join, of_one_batch
 from rep_edge.signals import Pattern, WindowSpec
 
 
@@ -76,11 +86,12 @@ def compares(config: AdapterConfig) -> bool:
 
 @dataclass
 class State:
-    """Where a forward pass stands: by modality what its cache took, sequences [B, lead + N, d] and private buffers
-    [B, L / 2, d]; the shared buffer [B, L / 2, d_s]. A batch of 1 stands for one that does not depend on the windows
-    yet."""
+    """Where a forward pass stands: by modality what its cache took, what its blocks look up, sequences [B, lead + N, d]
+    and private buffers [B, L / 2, d]; the shared buffer [B, L / 2, d_s]. A batch of 1 stands for one that does not
+    depend on the windows yet."""
 
     levels: dict[str, Levels]
+    beside: dict[str, Beside]
     sequences: dict[str, Tensor]
     private: dict[str, Tensor]
     shared: Tensor | None
@@ -120,26 +131,27 @@ class FedMemory(Memory):
         feature = {name: encoder.feature_width for name, encoder in encoders.items()}
         if config.private_buffer:
             self.read_private = nn.ModuleDict(
-                {name: Reader(self.rows, widths[name][-1], feature[name]) for name in self.names}
+                {name: build_reader(config, self.rows, widths[name][-1], feature[name]) for name in self.names}
             )
         if config.shared_buffer:
             self.read_shared = nn.ModuleDict(
-                {name: Reader(self.rows, config.shared_width, feature[name]) for name in self.names}
+                {name: build_reader(config, self.rows, config.shared_width, feature[name]) for name in self.names}
             )
 
     def towers(self, pattern: Pattern) -> Iterable[str]:
         return self.names
 
-    def forward(self, encoders: Encoders, tokens: Mapping[str, Tensor], pattern: Pattern) -> Features:
+    def forward(self, encoders: Encoders, embedded: Mapping[str, Embedded], pattern: Pattern) -> Features:
         levels = {name: self.levels(name, encoders[name]) for name in self.names}
-        sequences = {n: lead_in(encoders[n], tokens[n], self.config.first, levels[n]) for n in self.names}
+        sequences = {n: lead_in(encoders[n], embedded[n], self.config.first, levels[n]) for n in self.names}
         state = State(
             levels=levels,
+            beside={name: embedded[name].beside for name in self.names},
             sequences=sequences,
             private={n: self._start_private(n, sequences[n]) for n in self.names} if self.config.private_buffer else {},
             shared=self._start_shared(pattern) if self.config.shared_buffer else None,
         )
-        penalty = no_penalty(tokens)
+        penalty = no_penalty(embedded)
         fused = heard(self.names, pattern, self.config.zero_missing)
         for j in range(self.config.depth):
             for name, encoder in encoders.items():
@@ -147,7 +159,9 @@ class FedMemory(Memory):
                 # Of a tower that the head does not hear, the last update alone reads the last block.
                 keep: Keep = "all" if name in fused or j < self.config.depth - 1 else "slots"
                 k = self.config.first + j
-                state.sequences[name] = encoder.step(k, state.sequences[name], self.lead, keep=keep)
+                state.sequences[name] = encoder.step(
+                    k, state.sequences[name], self.lead, keep=keep, beside=state.beside[name]
+                )
                 if name in fused:
                     state.levels[name].take(k, state.sequences[name][:, self.lead :])
             self._update(j, state)
@@ -215,13 +229,13 @@ class FedMemory(Memory):
 
     def _feature(self, name: str, encoder: Encoder, state: State) -> Tensor:
         """The rest of the tower, slots carried along, and what the last buffers add, so that their update is read."""
-        sequence, lead = state.sequences[name], self.lead
+        sequence, lead, beside = state.sequences[name], self.lead, state.beside[name]
         for k in range(self.config.first + self.config.depth, encoder.steps):
-            read = k < encoder.steps - 1
-            sequence = encoder.step(k, encoder.advance(k, sequence, lead), lead, keep="all" if read else "tokens")
-            lead = lead if read else 0
+            keep: Keep = "all" if k < encoder.steps - 1 else "tokens"
+            sequence = encoder.step(k, encoder.advance(k, sequence, lead), lead, keep=keep, beside=beside)
+            lead = lead if keep == "all" else 0
             state.levels[name].take(k, sequence[:, lead:])
-        feature = state.levels[name].added_to(encoder.pool(sequence[:, lead:]))
+        feature = state.levels[name].added_to(encoder.pool(sequence[:, lead:], beside))
         if state.private:
             feature = feature + self.read_private[name](state.private[name])
         if state.shared is not None:

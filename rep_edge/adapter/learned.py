@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from rep_edge.adapter.cache import Levels
 from rep_edge.adapter.equations import noise, unit_rows, update
-from rep_edge.adapter.memory import Encoders, Features, Memory, Reader, heard, lead_in, no_penalty, scalar
+from rep_edge.adapter.memory import Encoders, Features, Memory, build_reader, heard, lead_in, no_penalty, scalar
 from rep_edge.config import AdapterConfig
-from rep_edge.encoders.base import Encoder, join
+from rep_edge.encoders.base import Embedded, Encoder, join
 from rep_edge.signals import Pattern, WindowSpec
 
 DROPOUT = 0.1
@@ -141,7 +141,7 @@ class LearnedMemory(Memory):
         carried = rows * (config.shared_buffer + config.dynamic_initialisation)
         self.readers = nn.ModuleDict(
             {
-                name: Reader(carried, encoder.width(encoder.steps - 1), encoder.feature_width)
+                name: build_reader(config, carried, encoder.width(encoder.steps - 1), encoder.feature_width)
                 for name, encoder in encoders.items()
                 if carried and config.read_slots
             }
@@ -156,24 +156,24 @@ class LearnedMemory(Memory):
             if self.config.dynamic_initialisation:
                 self._tower(name).attention.fold()
 
-    def prepare(self, encoders: Encoders, tokens: Mapping[str, Tensor]) -> None:
-        """Private rows start at the mean token that they meet plus the noise they were drawn with."""
-        super().prepare(encoders, tokens)
+    def prepare(self, encoders: Encoders, embedded: Mapping[str, Embedded]) -> None:
+        """Private rows start at the tower's typical token where they enter plus the noise they were drawn with."""
+        super().prepare(encoders, embedded)
         with torch.no_grad():
-            for name, embedded in tokens.items():
+            for name, window in embedded.items():
                 if self.config.private_buffer:
                     nothing = Levels(encoders[name], None)
-                    mean = lead_in(encoders[name], embedded, self.config.first, nothing).mean(dim=(0, 1))
+                    typical = encoders[name].typical(lead_in(encoders[name], window, self.config.first, nothing))
                     for rows in self._tower(name).start.values():
-                        rows += mean
+                        rows += typical
 
-    def forward(self, encoders: Encoders, tokens: Mapping[str, Tensor], pattern: Pattern) -> Features:
+    def forward(self, encoders: Encoders, embedded: Mapping[str, Embedded], pattern: Pattern) -> Features:
         private = self.private_rows(encoders, pattern) if self.config.private_buffer else []
         features = {
-            name: self._through(name, encoders[name], embedded, [rows[name] for rows in private], pattern)
-            for name, embedded in tokens.items()
+            name: self._through(name, encoders[name], window, [rows[name] for rows in private], pattern)
+            for name, window in embedded.items()
         }
-        return Features(features, no_penalty(tokens))
+        return Features(features, no_penalty(embedded))
 
     def private_rows(self, encoders: Encoders, pattern: Pattern) -> list[dict[str, Tensor]]:
         """The private buffers of every block with replay: P_k = a R_k(LayerNorm([P | ... | P]_k-1)) + (1 - a) P_k-1.
@@ -191,11 +191,13 @@ class LearnedMemory(Memory):
             blocks.append(held)
         return blocks
 
-    def _through(self, name: str, encoder: Encoder, tokens: Tensor, private: list[Tensor], pattern: Pattern) -> Tensor:
-        """One tower, embedded tokens to feature. Private rows that the next block replaces are keys and values only."""
+    def _through(
+        self, name: str, encoder: Encoder, embedded: Embedded, private: list[Tensor], pattern: Pattern
+    ) -> Tensor:
+        """One tower, embedded window to feature. Private rows that the next block replaces are keys and values only."""
         first, last = self.config.first, encoder.steps - 1
         levels = self.levels(name, encoder)
-        tokens = lead_in(encoder, tokens, first, levels)
+        tokens = lead_in(encoder, embedded, first, levels)
         entering = self._entering(name, tokens, pattern)
         sequence = join([*entering, tokens])
         lead = carried = sequence.shape[1] - tokens.shape[1]
@@ -210,10 +212,10 @@ class LearnedMemory(Memory):
             elif private and k <= joins:
                 fixed = encoder.remember(k, private[k - first])
             read = k < last or name in self.readers
-            sequence = encoder.step(k, sequence, lead, fixed, "all" if read else "tokens")
+            sequence = encoder.step(k, sequence, lead, fixed, "all" if read else "tokens", embedded.beside)
             lead = lead if read else 0
             levels.take(k, sequence[:, lead:])
-        feature = levels.added_to(encoder.pool(sequence[:, lead:]))
+        feature = levels.added_to(encoder.pool(sequence[:, lead:], embedded.beside))
         return feature + self.readers[name](sequence[:, lead - carried : lead]) if name in self.readers else feature
 
     def _entering(self, name: str, tokens: Tensor, pattern: Pattern) -> list[Tensor]:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from rep_edge.adapter.cache import Cache, Levels
-from rep_edge.encoders.base import Encoder
+from rep_edge.config import AdapterConfig
+from rep_edge.encoders.base import Embedded, Encoder
 from rep_edge.signals import Pattern
 
 Encoders = Mapping[str, Encoder]
@@ -38,8 +39,8 @@ class Memory(nn.Module):
         """Modalities whose tower must be embedded for this pattern; the missing ones through their placeholder."""
 
     @abstractmethod
-    def forward(self, encoders: Encoders, tokens: Mapping[str, Tensor], pattern: Pattern) -> Features:
-        """tokens: embedded [B, N, d] by modality, a placeholder's with B = 1."""
+    def forward(self, encoders: Encoders, embedded: Mapping[str, Embedded], pattern: Pattern) -> Features:
+        """embedded: windows by modality, a placeholder's with B = 1."""
 
     def levels(self, name: str, encoder: Encoder) -> Levels:
         """What a pass through the tower of `name` leaves in its cache, still empty."""
@@ -50,11 +51,11 @@ class Memory(nn.Module):
         for cache in self.caches.values():
             cast("Cache", cache).fold()
 
-    def prepare(self, encoders: Encoders, tokens: Mapping[str, Tensor]) -> None:
-        """Start from the embedded tokens of some training windows: caches learn their levels."""
+    def prepare(self, encoders: Encoders, embedded: Mapping[str, Embedded]) -> None:
+        """Start from some embedded training windows: caches learn their levels."""
         for name in self.caches:
             levels = self.levels(name, encoders[name])
-            plain_tower(encoders[name], tokens[name], levels)
+            plain_tower(encoders[name], embedded[name], levels)
             cast("Cache", self.caches[name]).prepare(levels.taken)
 
 
@@ -68,12 +69,12 @@ class HeadOnly(Memory):
     def towers(self, pattern: Pattern) -> Iterable[str]:
         return heard(self.names, pattern, self.zero_missing)
 
-    def forward(self, encoders: Encoders, tokens: Mapping[str, Tensor], pattern: Pattern) -> Features:
+    def forward(self, encoders: Encoders, embedded: Mapping[str, Embedded], pattern: Pattern) -> Features:
         features = {
-            name: plain_tower(encoders[name], sequence, self.levels(name, encoders[name]))
-            for name, sequence in tokens.items()
+            name: plain_tower(encoders[name], window, self.levels(name, encoders[name]))
+            for name, window in embedded.items()
         }
-        return Features(features, no_penalty(tokens))
+        return Features(features, no_penalty(embedded))
 
 
 def heard(names: Iterable[str], pattern: Pattern, zero_missing: bool) -> list[str]:
@@ -81,29 +82,28 @@ def heard(names: Iterable[str], pattern: Pattern, zero_missing: bool) -> list[st
     return [name for name in names if name in pattern or not zero_missing]
 
 
-def plain_tower(encoder: Encoder, tokens: Tensor, levels: Levels) -> Tensor:
-    """Embedded tokens through every block without slots: [B, N, d] -> [B, feature_width]."""
-    for k in range(encoder.steps):
-        tokens = _plain_step(encoder, k, tokens, levels)
-    return levels.added_to(encoder.pool(tokens))
+def plain_tower(encoder: Encoder, embedded: Embedded, levels: Levels) -> Tensor:
+    """An embedded window through every block without slots: [B, feature_width]."""
+    tokens = _plain_steps(encoder, embedded, encoder.steps, levels)
+    return levels.added_to(encoder.pool(tokens, embedded.beside))
 
 
-def lead_in(encoder: Encoder, tokens: Tensor, first: int, levels: Levels) -> Tensor:
-    """Embedded tokens through the blocks before the slots, as block `first` takes them."""
-    for k in range(first):
-        tokens = _plain_step(encoder, k, tokens, levels)
-    return encoder.advance(first, tokens, 0)
+def lead_in(encoder: Encoder, embedded: Embedded, first: int, levels: Levels) -> Tensor:
+    """An embedded window through the blocks before the slots: tokens as block `first` takes them."""
+    return encoder.advance(first, _plain_steps(encoder, embedded, first, levels), 0)
 
 
-def _plain_step(encoder: Encoder, k: int, tokens: Tensor, levels: Levels) -> Tensor:
-    tokens = encoder.step(k, encoder.advance(k, tokens, 0), 0)
-    levels.take(k, tokens)
+def _plain_steps(encoder: Encoder, embedded: Embedded, blocks: int, levels: Levels) -> Tensor:
+    tokens = embedded.tokens
+    for k in range(blocks):
+        tokens = encoder.step(k, encoder.advance(k, tokens, 0), 0, beside=embedded.beside)
+        levels.take(k, tokens)
     return tokens
 
 
-def no_penalty(tokens: Mapping[str, Tensor]) -> Tensor:
+def no_penalty(embedded: Mapping[str, Embedded]) -> Tensor:
     """An orthogonality of zero."""
-    return next(iter(tokens.values())).new_zeros(())
+    return next(iter(embedded.values())).tokens.new_zeros(())
 
 
 class Reader(nn.Module):
@@ -120,6 +120,29 @@ class Reader(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         offset: Tensor = self.project(self.norm(rows).flatten(1))
         return offset
+
+
+class MeanReader(nn.Module):
+    """The same of the rows' mean, through a narrow waist, where a row is wide: rows [B, n, d] -> [B, feature_width]."""
+
+    def __init__(self, width: int, waist: int, feature_width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.narrow = nn.Linear(width, waist)
+        self.project = nn.Linear(waist, feature_width)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        offset: Tensor = self.project(self.narrow(self.norm(rows).mean(dim=1)))
+        return offset
+
+
+def build_reader(config: AdapterConfig, rows: int, width: int, feature_width: int) -> nn.Module:
+    """The reader that `config` names, for rows [B, rows, width]."""
+    if config.reader == "mean":
+        return MeanReader(width, config.bottleneck, feature_width)
+    return Reader(rows, width, feature_width)
 
 
 def bottleneck(width_in: int, hidden: int, width_out: int) -> nn.Sequential:

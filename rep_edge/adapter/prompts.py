@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rep_edge.adapter.memory import Encoders, Features, Memory, heard, lead_in, no_penalty
 from rep_edge.config import AdapterConfig
-from rep_edge.encoders.base import Encoder
+from rep_edge.encoders.base import Embedded, Encoder
 from rep_edge.signals import Pattern, WindowSpec
 
 START_STD = 0.02
@@ -33,23 +33,23 @@ class PromptMemory(Memory):
     def towers(self, pattern: Pattern) -> Iterable[str]:
         return heard(self.names, pattern, self.config.zero_missing)
 
-    def forward(self, encoders: Encoders, tokens: Mapping[str, Tensor], pattern: Pattern) -> Features:
+    def forward(self, encoders: Encoders, embedded: Mapping[str, Embedded], pattern: Pattern) -> Features:
         prompts = cast("nn.ModuleDict", self.prompts[self.pattern_name(pattern)])
         features = {
-            name: self._through(name, encoders[name], embedded, list(cast("nn.ParameterList", prompts[name])))
-            for name, embedded in tokens.items()
+            name: self._through(name, encoders[name], window, list(cast("nn.ParameterList", prompts[name])))
+            for name, window in embedded.items()
         }
-        return Features(features, no_penalty(tokens))
+        return Features(features, no_penalty(embedded))
 
-    def _through(self, name: str, encoder: Encoder, tokens: Tensor, prompts: list[Tensor]) -> Tensor:
+    def _through(self, name: str, encoder: Encoder, embedded: Embedded, prompts: list[Tensor]) -> Tensor:
         first, levels = self.config.first, self.levels(name, encoder)
-        tokens = lead_in(encoder, tokens, first, levels)
+        tokens = lead_in(encoder, embedded, first, levels)
         for k in range(first, encoder.steps):
             sequence = encoder.advance(k, tokens, 0) if k > first else tokens
             fixed = encoder.remember(k, prompts[k - first][None]) if k - first < len(prompts) else None
-            tokens = encoder.step(k, sequence, 0, fixed)
+            tokens = encoder.step(k, sequence, 0, fixed, beside=embedded.beside)
             levels.take(k, tokens)
-        return levels.added_to(encoder.pool(tokens))
+        return levels.added_to(encoder.pool(tokens, embedded.beside))
 
 
 def _rows(encoder: Encoder, config: AdapterConfig) -> nn.ParameterList:

@@ -118,7 +118,7 @@ def stream(
     drops, faults = parse_drops(drop, classifier.spec), parse_faults(fault, classifier.spec)
     addresses = named_addresses(source or [], classifier.spec)
     if all(map(is_recording, addresses.values())):
-        recordings = {name: read_file(address, classifier.spec[name]) for name, address in addresses.items()}
+        recordings = {name: read_file(address, classifier.spec.stream(name)) for name, address in addresses.items()}
         replay = Replay(recordings, classifier.spec)
         _tell_start(classifier, _notes(recordings))
         heard = replay.play(streaming, drops, real_time=speed is Speed.real, faults=faults)

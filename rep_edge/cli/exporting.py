@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rep_edge.data.windows import WindowDataset
     from rep_edge.export.exporting import Source
     from rep_edge.model import RepModel
+    from rep_edge.signals import Example
 
 REAL_WINDOWS = 64
 """Test windows that parity is checked on, spread over the classes."""
@@ -73,24 +74,27 @@ def _source(model: RepModel) -> Source:
     """Real windows of the model's own data; seeded noise, and a line that says so, where it cannot be opened."""
     import numpy as np
 
+    from rep_edge.calibration.noise import noise
     from rep_edge.data.splits import open_splits
     from rep_edge.export.exporting import Source
 
     rng = np.random.default_rng(model.config.seed)
     try:
-        splits = open_splits(model.config)
+        splits = open_splits(model.config, model.tokenizers)
     except InputError as error:
         tell(f"no real windows to compare on, noise instead: {error}")
-        tell("no training windows either: health is told by the defaults alone")
-        noise = {m.name: rng.standard_normal((8, *m.shape)).astype(np.float32) for m in model.spec.modalities}
-        return Source(noise, "not available")
+        if model.spec.hop_s:
+            tell("no training windows either: health is told by the defaults alone")
+        random = {m.name: noise(m, 8, rng) for m in model.spec.modalities}
+        return Source(random, "not available")
     chosen = np.linspace(0, len(splits.test) - 1, min(REAL_WINDOWS, len(splits.test))).astype(int)
     drawn = rng.choice(len(splits.train), min(TRAINING_WINDOWS, len(splits.train)), replace=False)
-    return Source(_stack(splits.test, chosen), splits.test.name, _stack(splits.train, np.sort(drawn)))
+    training = _stack(splits.train, np.sort(drawn)) if model.spec.hop_s else None
+    return Source(_stack(splits.test, chosen), splits.test.name, training)
 
 
-def _stack(dataset: WindowDataset, indices: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
-    """Modality -> float32 [n, channels, samples]."""
+def _stack(dataset: WindowDataset, indices: NDArray[np.int64]) -> dict[str, Example]:
+    """Modality -> [n, *shape]."""
     import numpy as np
 
     windows = [dataset[int(i)].values for i in indices]

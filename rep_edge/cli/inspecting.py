@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 REASONS = 3
 """Layers that stayed in fp32 are listed by name up to so many for one graph."""
+TASKS = {"multiclass": "classes", "multilabel": "labels, any of them", "regression": "a value, whose sides are"}
+"""What stands before the names of a bundle's labels."""
 
 
 def print_bundle(bundle: Bundle) -> None:
@@ -22,7 +24,7 @@ def print_bundle(bundle: Bundle) -> None:
     console, manifest = Console(), bundle.manifest
     _say(console, f"{bundle.path}: verified, schema version {manifest.schema_version}")
     _print_sensors(console, manifest)
-    _say(console, f"classes: {', '.join(manifest.labels)}; a window every {manifest.hop_s:g} s")
+    _say(console, f"{TASKS[manifest.task]}: {', '.join(manifest.labels)}{_hop(manifest)}")
     _print_graphs(console, manifest)
     for precision, weights in manifest.weights.items():
         _say(console, f"weights {precision}: {weights.size / 1e6:.1f} MB, shared by its graphs")
@@ -40,8 +42,12 @@ def print_bundle(bundle: Bundle) -> None:
 
 
 def _print_sensors(console: Console, manifest: Manifest) -> None:
-    rows = [(m.name, f"{m.rate_hz:g} Hz", f"{m.window_s:g} s", str(m.channels), m.unit) for m in manifest.modalities]
-    _print_table(console, "Sensors", ("name", "rate", "window", "channels", "unit"), rows)
+    rows = [(m.name, m.description, f"{m.dtype} {list(m.shape)}") for m in manifest.modalities]
+    _print_table(console, "Modalities", ("name", "window", "array"), rows)
+
+
+def _hop(manifest: Manifest) -> str:
+    return f"; a window every {manifest.hop_s:g} s" if manifest.hop_s else ""
 
 
 def _print_graphs(console: Console, manifest: Manifest) -> None:
@@ -128,7 +134,7 @@ def _print_health(console: Console, manifest: Manifest) -> None:
     columns = ("sensor", "noise", "mean", "largest", "clipped", "stuck", "windows")
     rows = [
         (
-            f"{name}, {manifest.spec[name].unit}",
+            f"{name}, {manifest.spec.stream(name).unit}",
             f"{seen.noise_low:.3g} to {seen.noise_high:.3g}",
             f"{seen.mean_low:.3g} to {seen.mean_high:.3g}",
             f"{seen.largest:.3g}",

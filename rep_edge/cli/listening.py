@@ -23,7 +23,7 @@ def open_live(addresses: Mapping[str, str], spec: WindowSpec) -> dict[str, Sourc
     """Modality to its sensor. Raises InputError, also where two would read standard input; MissingExtraError."""
     from rep_edge.runtime.sources.address import open_source
 
-    sources = {name: open_source(name, address, spec[name]) for name, address in addresses.items()}
+    sources = {name: open_source(name, address, spec.stream(name)) for name, address in addresses.items()}
     if sum(source.address == "-" for source in sources.values()) > 1:
         raise InputError(f"{' and '.join(sources)}: standard input can be read by one; give another address")
     return sources

@@ -11,6 +11,8 @@ import typer
 from rep_edge.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rep_edge.config import Config
     from rep_edge.data.splits import Splits
     from rep_edge.model import RepModel
@@ -72,7 +74,7 @@ def evaluate(
 
     models = [load_pretrained(folder) for folder in checkpoints]
     _comparable(checkpoints, models)
-    test = _open(models[0].config).test
+    test = _open(models[0].config, models[0].tokenizers).test
     if test.labels != models[0].labels:
         raise InputError(
             f"{checkpoints[0]}: knows the classes {list(models[0].labels)}, the data {list(test.labels)}; "
@@ -128,20 +130,20 @@ def _comparable(checkpoints: list[Path], models: list[RepModel]) -> None:
                 raise InputError(f"{folder}: has other {what} than {checkpoints[0]}; evaluate it on its own")
 
 
-def _open(config: Config) -> Splits:
-    """The data of a configuration, and what is to be said about it."""
-    import numpy as np
-
+def _open(config: Config, tokenizers: Mapping[str, str] | None = None) -> Splits:
+    """The data of a configuration, and what is to be said about it. tokenizers: None: those that it names."""
     from rep_edge.data.splits import open_splits
+    from rep_edge.encoders.choice import tokenizers_of
+    from rep_edge.tasks import TASKS
 
     print(f"opening {config.data.__struct_config__.tag} data", file=sys.stderr)
-    splits = open_splits(config)
+    splits = open_splits(config, tokenizers_of(config) if tokenizers is None else tokenizers)
     print(splits.train.name, file=sys.stderr)
     for line in splits.train.report:
         print(f"  {line}", file=sys.stderr)
     for name, side in splits._asdict().items():
-        counts = np.bincount(side.targets, minlength=len(side.labels))
-        parts = ", ".join(f"{label} {count}" for label, count in zip(side.labels, counts, strict=True))
+        counted = TASKS[config.task].count(side.targets, side.labels)
+        parts = ", ".join(f"{label} {count}" for label, count in counted.items())
         print(f"  {name}: {len(side)} windows ({parts})", file=sys.stderr)
     return splits
 
@@ -153,6 +155,6 @@ def _tell(out: Path, what: str) -> None:
     training = read_record(out).training
     print(
         f"{what} saved in {out}: epoch {training['best_epoch']} of {training['epochs']}, "
-        f"validation accuracy {100 * float(str(training['validation_accuracy'])):.1f} %",
+        f"validation {training['metric']} {100 * float(str(training['validation_score'])):.1f} %",
         file=sys.stderr,
     )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rep_edge.data.waveform import Waveform
 from rep_edge.errors import InputError, MissingExtraError
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 AUDIO_SUFFIXES = (".wav", ".flac")
 
@@ -17,7 +17,7 @@ _UNKNOWN_LENGTH = 0x7FFFF000
 """Recorders that write into a pipe put this size or a larger one into the header: the length is then not known."""
 
 
-def read_audio(path: Path, modality: Modality) -> Waveform:
+def read_audio(path: Path, modality: Stream) -> Waveform:
     """The whole file, whole-number formats scaled to -1..1, at the rate of its header.
 
     WAV and FLAC hold whole-number rates only: a header of 333 Hz is read as the modality's 333.33 Hz.

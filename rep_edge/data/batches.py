@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -19,20 +20,21 @@ MEMORY_LIMIT = 2 << 30
 class WindowBatches:
     """The windows of a dataset, ready to be taken in any order.
 
-    targets: int64 [n]. Reading the dataset happens once, here, where n windows of float32 take at most `limit` bytes.
+    targets: of all windows. Reading the dataset happens once, here, where n windows take at most `limit` bytes.
     """
 
     def __init__(self, dataset: WindowDataset, limit: int = MEMORY_LIMIT) -> None:
         self.dataset = dataset
-        self.targets = torch.from_numpy(np.asarray(dataset.targets, dtype=np.int64))
-        fits = len(dataset) * 4 * sum(m.samples * m.channels for m in dataset.spec.modalities) <= limit
+        self.targets = torch.from_numpy(np.array(dataset.targets))
+        window_bytes = sum(math.prod(m.shape) * np.dtype(m.dtype).itemsize for m in dataset.spec.modalities)
+        fits = len(dataset) * window_bytes <= limit
         self._stored = self._read_all() if fits else None
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def take(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[dict[str, Tensor]]:
-        """For each batch of indices, name -> float32 [B, channels, samples]."""
+        """For each batch of indices, name -> [B, *shape of the modality]."""
         if self._stored is None:
             order = [indices.tolist() for indices in batches]
             yield from DataLoader(_Values(self.dataset), batch_sampler=order, num_workers=2, collate_fn=_collate)
@@ -42,7 +44,7 @@ class WindowBatches:
             yield {name: values[chosen] for name, values in self._stored.items()}
 
     def in_order(self, batch_size: int, start: int = 0, step: int = 1) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        """All windows start, start + step, ... once, in dataset order, with their targets [B]."""
+        """All windows start, start + step, ... once, in dataset order, with their targets [B, ...]."""
         indices = np.arange(start, len(self), step, dtype=np.int64)
         batches = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
         for chosen, windows in zip(batches, self.take(batches), strict=True):
@@ -50,7 +52,7 @@ class WindowBatches:
 
     def _read_all(self) -> dict[str, Tensor]:
         n, spec = len(self.dataset), self.dataset.spec
-        arrays = {m.name: np.empty((n, *m.shape), dtype=np.float32) for m in spec.modalities}
+        arrays = {m.name: np.empty((n, *m.shape), dtype=m.dtype) for m in spec.modalities}
         for index in range(n):
             values = self.dataset[index].values
             for name, array in arrays.items():

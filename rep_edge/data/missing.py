@@ -21,27 +21,24 @@ def draw_patterns(
     """
     if len(set(missing)) != len(missing) or not set(missing) <= spec.complete:
         raise ValueError(f"missing must be distinct names out of {spec.names}, not {tuple(missing)}")
-    return _share_out(spec, n, [spec.complete - {name} for name in missing], rate, seed)
+    return share_out(spec, n, [spec.complete - {name} for name in missing], rate, seed)
 
 
-def draw_training_patterns(spec: WindowSpec, n: int, rate: float, seed: int | Sequence[int]) -> list[Pattern]:
-    """One pattern per window: `rate` of the n windows are incomplete, shared equally by all usable incomplete patterns.
-
-    With two modalities this is `draw_patterns` over both; with more, windows that lose several appear as well, because
-    each pattern has its own graph. With one modality every window is complete.
-    """
-    incomplete = [pattern for pattern in spec.patterns() if pattern != spec.complete]
-    return _share_out(spec, n, incomplete, rate if incomplete else 0.0, seed)
-
-
-def _share_out(
+def share_out(
     spec: WindowSpec, n: int, incomplete: Sequence[Pattern], rate: float, seed: int | Sequence[int]
 ) -> list[Pattern]:
+    """One pattern per window: `rate` of the n windows are incomplete, shared equally by these patterns.
+
+    Without any pattern every window is complete. Raises ValueError for a rate outside 0..1, and where a window would
+    have no live modality.
+    """
     if not 0.0 <= rate <= 1.0:
         raise ValueError(f"rate must lie between 0 and 1, not {rate}")
     if rate > 0 and not all(incomplete):
         raise ValueError("a window needs at least one live modality")
     patterns = [spec.complete] * n
+    if not incomplete:
+        return patterns
     order = np.random.default_rng(seed).permutation(n)
     # Rounding the running totals, not the shares, keeps the whole exact and the shares within one window of each other.
     ends = [round(rate * n * (i + 1) / len(incomplete)) for i in range(len(incomplete))]

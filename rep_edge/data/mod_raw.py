@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rep_edge.data.mod_layout import Cut
 from rep_edge.data.waveform import Waveform, resampled, window_starts
 from rep_edge.errors import InputError
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
 SEISMIC_HZ = 100.0
 AUDIO_HZ = 16000.0
@@ -54,7 +54,7 @@ class RawRuns:
         self._waveforms: dict[tuple[str, str], dict[str, Waveform]] = {}
         self.cuts: list[Cut] = []
         for run in runs:
-            waveforms = {m.name: _load(run, m) for m in spec.modalities}
+            waveforms = {m.name: _load(run, m) for m in spec.streams}
             self._waveforms[run.folder, run.node] = waveforms
             first, last = trim_s.get(f"{run.folder}/{run.node}", (0.0, 0.0))
             length = min(waveform.duration_s for waveform in waveforms.values())
@@ -72,7 +72,7 @@ class RawRuns:
         """Per modality, float32 [1, samples]."""
         folder, node, start_s = self.cuts[index]
         waveforms = self._waveforms[folder, node]
-        return {m.name: waveforms[m.name].window(m, start_s) for m in self._spec.modalities}
+        return {m.name: waveforms[m.name].window(m, start_s) for m in self._spec.streams}
 
     def published(self) -> tuple[list[int], list[int], list[int]]:
         """Raises InputError: the index files name preprocessed windows."""
@@ -90,7 +90,7 @@ class RawRuns:
                 raise InputError(f"data.trim_s: {name} has ({first}, {last}); give two times of at least 0 s")
 
 
-def _load(run: Run, modality: Modality) -> Waveform:
+def _load(run: Run, modality: Stream) -> Waveform:
     """One sensor of one node at its modality's rate; the first column of the file."""
     if modality.name not in run.files:
         wanted = "ehz.csv" if modality.name == "seismic" else "aud16000.csv or aud.csv"

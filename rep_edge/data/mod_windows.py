@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rep_edge.data.mod_layout import Cut
 from rep_edge.errors import InputError
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
 WINDOW_S = 2.0
 SEGMENTS = 10
@@ -45,7 +45,7 @@ class StoredWindows:
     """
 
     def __init__(self, root: Path, paths: Sequence[Path], spec: WindowSpec) -> None:
-        for modality in spec.modalities:
+        for modality in spec.streams:
             _check(modality)
         self._root = root
         self._paths = list(paths)
@@ -62,7 +62,7 @@ class StoredWindows:
             content = torch.load(path, map_location="cpu", weights_only=True)
             stored_label = int(content["label"])
             data = content["data"]["shake"]
-            stored = {m.name: data[_STORED_NAME[m.name]].to(torch.float32).numpy() for m in self._spec.modalities}
+            stored = {m.name: data[_STORED_NAME[m.name]].to(torch.float32).numpy() for m in self._spec.streams}
         except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
             raise InputError(f"{path}: cannot be read, the file is damaged or no window; copy it again") from error
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
@@ -73,7 +73,7 @@ class StoredWindows:
             raise InputError(
                 f"{path}: holds label {stored_label}, its name means {label}; use windows of the seven-class task"
             )
-        return {m.name: _samples(path, m, stored[m.name]) for m in self._spec.modalities}
+        return {m.name: _samples(path, m, stored[m.name]) for m in self._spec.streams}
 
     def published(self) -> tuple[list[int], list[int], list[int]]:
         """Indices of the training, validation and test windows, in the order of the index files."""
@@ -106,7 +106,7 @@ def _cut(path: Path) -> Cut:
     return Cut(folder, node, int(number) * WINDOW_S)
 
 
-def _check(modality: Modality) -> None:
+def _check(modality: Stream) -> None:
     rate_hz = RATES_HZ[modality.name]
     if modality.rate_hz != rate_hz or modality.samples != round(rate_hz * WINDOW_S) or modality.channels != 1:
         raise InputError(
@@ -115,7 +115,7 @@ def _check(modality: Modality) -> None:
         )
 
 
-def _samples(path: Path, modality: Modality, stored: NDArray[np.float32]) -> NDArray[np.float32]:
+def _samples(path: Path, modality: Stream, stored: NDArray[np.float32]) -> NDArray[np.float32]:
     """float32 [1, samples] from time samples [1, segments, n] or spectra [2, segments, n]."""
     name, shape = _STORED_NAME[modality.name], (SEGMENTS, modality.samples // SEGMENTS)
     if stored.shape not in ((1, *shape), (2, *shape)):

@@ -17,7 +17,7 @@ from rep_edge.data.seismogram import SEISMOGRAM_SUFFIXES, read_seismogram
 from rep_edge.data.waveform import Waveform, drift_s, listed, resampled, window_starts
 from rep_edge.data.windows import Window
 from rep_edge.errors import InputError
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
 SUFFIXES = (*AUDIO_SUFFIXES, *SEISMOGRAM_SUFFIXES)
 
@@ -71,7 +71,7 @@ class RecordingsDataset:
     def __getitem__(self, index: int) -> Window:
         cut = self._cuts[index]
         waveforms = self._waveforms[cut.recording]
-        values = {m.name: waveforms[m.name].window(m, cut.start_s) for m in self.spec.modalities}
+        values = {m.name: waveforms[m.name].window(m, cut.start_s) for m in self.spec.streams}
         return Window(values, int(self.targets[index]), cut.recording, cut.start_s)
 
     def _find_files(self) -> dict[str, dict[str, Path]]:
@@ -132,14 +132,14 @@ class RecordingsDataset:
 
     def _load(self, paths: Mapping[str, Path]) -> dict[str, Waveform]:
         """Modality -> waveform as it stands in the file."""
-        return {m.name: _read(paths[m.name], m) for m in self.spec.modalities}
+        return {m.name: _read(paths[m.name], m) for m in self.spec.streams}
 
     def _report_loading(self, paths: Mapping[str, Mapping[str, Path]]) -> None:
         """Bring every waveform to its modality's rate, and report rates, rests of rounding and gaps."""
         rates: Counter[tuple[str, float]] = Counter()
         rounded: Counter[str] = Counter()
         for recording, waveforms in self._waveforms.items():
-            for modality in self.spec.modalities:
+            for modality in self.spec.streams:
                 waveform = waveforms[modality.name]
                 path = paths[recording][modality.name]
                 if waveform.rate_hz != modality.rate_hz:
@@ -157,10 +157,10 @@ class RecordingsDataset:
                     )
                 waveforms[modality.name] = resampled(waveform, modality.rate_hz)
         for (name, rate), count in sorted(rates.items()):
-            wanted = self.spec[name].rate_hz
+            wanted = self.spec.stream(name).rate_hz
             self._report.append(f"{name}: {_count(count, 'file')} resampled from {rate:g} Hz to {wanted:g} Hz")
         for name, count in sorted(rounded.items()):
-            true, marked = self.spec[name].rate_hz, round(self.spec[name].rate_hz)
+            true, marked = self.spec.stream(name).rate_hz, round(self.spec.stream(name).rate_hz)
             self._report.append(f"{name}: {_count(count, 'file')} marked {marked} Hz taken as {true:g} Hz")
 
     def _cut(self, intervals: Sequence[Interval]) -> list[_Cut]:
@@ -190,7 +190,7 @@ class RecordingsDataset:
         """End of the interval in s. A recording is as long as its shortest file; one sample is forgiven."""
         shortest = min(waveforms, key=lambda name: waveforms[name].duration_s)
         length = waveforms[shortest].duration_s
-        slack = max(1 / m.rate_hz for m in self.spec.modalities) + 1e-6
+        slack = max(1 / m.rate_hz for m in self.spec.streams) + 1e-6
         line = f"{self._root / 'labels.csv'}: line {interval.line}"
         if interval.start_s >= length:
             raise InputError(
@@ -219,7 +219,7 @@ class RecordingsDataset:
         self._report.append(f"{_count(len(self), 'window')} from {_count(used, 'recording')}: {', '.join(parts)}")
 
 
-def _read(path: Path, modality: Modality) -> Waveform:
+def _read(path: Path, modality: Stream) -> Waveform:
     return (read_audio if path.suffix.lower() in AUDIO_SUFFIXES else read_seismogram)(path, modality)
 
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from rep_edge.data.waveform import Waveform, listed, runs_of
 from rep_edge.errors import InputError, MissingExtraError
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 if TYPE_CHECKING:
-    from obspy import Stream
+    from obspy import Stream as Traces
 
 SEISMOGRAM_SUFFIXES = (".mseed", ".ms", ".miniseed")
 
@@ -24,7 +24,7 @@ LONGEST_GAP_S = 86400.0
 """Seconds; a longer gap is no gap but a wrong clock, and filling it could exhaust the memory."""
 
 
-def read_seismogram(path: Path, modality: Modality) -> Waveform:
+def read_seismogram(path: Path, modality: Stream) -> Waveform:
     """The chosen channels of the file in counts; 0 s is the first sample of the earliest chosen channel.
 
     Channels: all of them, sorted by code, where the modality has as many; the only one ending in "HZ" (the vertical
@@ -49,7 +49,7 @@ def read_seismogram(path: Path, modality: Modality) -> Waveform:
     return Waveform(samples, rates[0], runs_of(missing, rates[0]))
 
 
-def choose_channels(path: Path, ids: Sequence[str], modality: Modality) -> list[str]:
+def choose_channels(path: Path, ids: Sequence[str], modality: Stream) -> list[str]:
     """The SEED identifiers that make the channels of the modality, in order. Raises InputError that lists them all."""
     if len(ids) == modality.channels:
         return sorted(ids, key=lambda name: (name.rsplit(".", 1)[-1], name))
@@ -63,7 +63,7 @@ def choose_channels(path: Path, ids: Sequence[str], modality: Modality) -> list[
     )
 
 
-def _decode(path: Path) -> Stream:
+def _decode(path: Path) -> Traces:
     """All traces of the file. What obspy's reader only warns about is an error: it means lost samples."""
     try:
         import obspy
@@ -91,7 +91,7 @@ def _decode(path: Path) -> Stream:
     return stream
 
 
-def _refuse_leap(path: Path, stream: Stream) -> None:
+def _refuse_leap(path: Path, stream: Traces) -> None:
     """Raises InputError for a gap of more than a day: a recorder without a clock starts in another year."""
     pieces = sorted((trace.stats.starttime, trace.stats.endtime) for trace in stream)
     reached = pieces[0][1]
@@ -101,7 +101,7 @@ def _refuse_leap(path: Path, stream: Stream) -> None:
         reached = max(reached, end)
 
 
-def _on_one_axis(stream: Stream, ids: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _on_one_axis(stream: Traces, ids: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Samples float32 [channels, n] with gaps filled by straight lines, and where any channel has a gap, bool [n]."""
     for trace in stream:
         trace.data = trace.data.astype(np.float64)

@@ -50,7 +50,7 @@ class SimulatedDataset:
         self._targets = np.repeat(np.arange(len(CLASSES), dtype=np.int64), config.runs_per_class * per_run)
         names = [f"{label}-{run:03d}" for label in CLASSES for run in range(config.runs_per_class)]
         self._recordings = tuple(name for name in names for _ in range(per_run))
-        self._values = {m.name: np.empty((n_runs * per_run, *m.shape), dtype=np.float32) for m in spec.modalities}
+        self._values = {m.name: np.empty((n_runs * per_run, *m.shape), dtype=np.float32) for m in spec.streams}
         self._starts = np.asarray(np.arange(per_run) * spec.window_s, dtype=np.float64)
         for index in range(n_runs):
             self._simulate(index, *divmod(index, config.runs_per_class))
@@ -64,7 +64,7 @@ class SimulatedDataset:
         for seed, (name, record) in zip(seeds[1:], SENSORS.items(), strict=True):
             if name in self._values:
                 rng = np.random.default_rng(seed)
-                self._values[name][rows] = record(rng, scene, self._spec[name], self._starts)
+                self._values[name][rows] = record(rng, scene, self._spec.stream(name), self._starts)
 
     @property
     def spec(self) -> WindowSpec:

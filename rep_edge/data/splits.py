@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rep_edge.config import Config, SplitConfig
-from rep_edge.data.opening import open_dataset
-from rep_edge.data.windows import Window, WindowDataset
+from rep_edge.data.opening import NO_TOKENIZERS, open_dataset
+from rep_edge.data.windows import Targets, Window, WindowDataset
 from rep_edge.errors import InputError
 from rep_edge.signals import WindowSpec
+from rep_edge.tasks import TASKS
 
 SIDES = ("train", "validation", "test")
 ATTEMPTS = 200
@@ -32,7 +33,7 @@ class Subset:
         self.indices: Indices = np.asarray(indices, dtype=np.int64)
         if self.indices.size and (self.indices.min() < 0 or self.indices.max() >= len(dataset)):
             raise IndexError(f"indices must lie in 0..{len(dataset) - 1}")
-        self._targets = dataset.targets[self.indices]
+        self._targets: Targets = dataset.targets[self.indices]
         self._recordings = tuple(dataset.recordings[i] for i in self.indices)
 
     @property
@@ -48,7 +49,7 @@ class Subset:
         return self.dataset.labels
 
     @property
-    def targets(self) -> Indices:
+    def targets(self) -> Targets:
         return self._targets
 
     @property
@@ -81,9 +82,14 @@ class PublishedSplit(Protocol):
     def published_split(self) -> tuple[Indices, Indices, Indices] | None: ...
 
 
-def open_splits(config: Config) -> Splits:
-    """The dataset of `config`, split. Raises InputError where the dataset cannot be opened or split."""
-    return split(open_dataset(config.data, config.signals), config.split)
+def open_splits(config: Config, tokenizers: Mapping[str, str] = NO_TOKENIZERS) -> Splits:
+    """The dataset of `config`, split. tokenizers: of the texts, as the model has them.
+
+    Raises InputError where the dataset cannot be opened or split, and where its targets are of another task.
+    """
+    dataset = open_dataset(config.data, config.signals, tokenizers)
+    TASKS[config.task].check(dataset.targets, dataset.name)
+    return split(dataset, config.split)
 
 
 def split(dataset: WindowDataset, config: SplitConfig) -> Splits:

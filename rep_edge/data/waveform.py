@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rep_edge.errors import MissingExtraError
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 ZERO_CROSSINGS = 32
 """Half-width of the resampling filter, in zero crossings of its sinc."""
@@ -44,7 +44,7 @@ class Waveform(NamedTuple):
         slack = 0.5 / self.rate_hz
         return any(start_s + slack < gap_end and end_s - slack > gap_start for gap_start, gap_end in self.gaps)
 
-    def window(self, modality: Modality, start_s: float) -> NDArray[np.float32]:
+    def window(self, modality: Stream, start_s: float) -> NDArray[np.float32]:
         """A copy of the window of `modality` that starts at start_s, float32 [channels, samples]; rates must agree."""
         first = math.floor(start_s * self.rate_hz + 1e-6)
         # A label may end up to one sample after the file (rounding): such a window starts that sample earlier.

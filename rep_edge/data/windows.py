@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
-from rep_edge.signals import WindowSpec
+from rep_edge.signals import Example, WindowSpec
+
+Targets: TypeAlias = NDArray[Any]
+"""What is to be said of n windows, by the task: classes int64 [n], 0 and 1 float32 [n, labels], values float32 [n]."""
 
 
 class Window(NamedTuple):
     """One example.
 
-    values: per modality of the spec, float32 [channels, samples].
-    label: index into the dataset's labels; recording: the run or file it was cut from; start_s: where, in s.
+    values: per modality of the spec, an array of its shape and dtype.
+    target: its row of the dataset's targets; recording: the run, file or movie it comes from; start_s: where, in s.
     """
 
-    values: dict[str, NDArray[np.float32]]
-    label: int
+    values: dict[str, Example]
+    target: Any
     recording: str
     start_s: float
 
@@ -26,8 +28,8 @@ class Window(NamedTuple):
 class WindowDataset(Protocol):
     """A list of windows whose labels and recordings are known without reading a waveform.
 
-    spec: shapes and rates; labels: names, in logit order; name: what provenance calls it.
-    targets: int64 [n], label of each window; recordings: the recording (or run) of each window, length n.
+    spec: shapes and rates; labels: names, in logit order (of a value: its two sides); name: what provenance calls it.
+    targets: of all windows; recordings: the recording (or run) of each window, length n.
     report: what people should know of how it was read, a line each.
     """
 
@@ -38,7 +40,7 @@ class WindowDataset(Protocol):
     @property
     def labels(self) -> tuple[str, ...]: ...
     @property
-    def targets(self) -> NDArray[np.int64]: ...
+    def targets(self) -> Targets: ...
     @property
     def recordings(self) -> tuple[str, ...]: ...
     @property

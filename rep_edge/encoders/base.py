@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 Keep: TypeAlias = Literal["all", "tokens", "slots"]
 """Which outputs of a block somebody reads."""
+
+Beside: TypeAlias = tuple[Tensor, ...]
+"""What a tower's blocks and its pooling look up beside the sequence, each [B or 1, ...]: where a text ends, the tokens
+of another modality."""
+
+
+class Embedded(NamedTuple):
+    """tokens: [B, N, width(0)]; beside: what belongs to them, empty for most towers."""
+
+    tokens: Tensor
+    beside: Beside = ()
 
 
 class Encoder(nn.Module):
@@ -20,19 +31,25 @@ class Encoder(nn.Module):
     part in every block and never change the tokens' number. Before block k come `advance` and `widen`, so that sequence
     and buffers have width(k) when the block runs.
 
-    steps: number of blocks; feature_width: width of the pooled feature.
+    steps: number of blocks; feature_width: width of the pooled feature. sources: other modalities whose tokens the
+    blocks look at.
     """
 
     steps: int
     feature_width: int
+    sources: tuple[str, ...] = ()
 
     @abstractmethod
     def width(self, k: int) -> int:
         """Width d of the sequence inside block k."""
 
     @abstractmethod
-    def embed(self, window: Tensor) -> Tensor:
-        """Window [B, channels, samples] to tokens [B, N, width(0)]."""
+    def embed(self, window: Tensor) -> Embedded:
+        """Window [B, *shape of the modality] to tokens."""
+
+    def meet(self, own: Embedded, others: Mapping[str, Embedded]) -> Embedded:
+        """`own` as the blocks take it, together with the embedded windows of the `sources`; here unchanged."""
+        return own
 
     @abstractmethod
     def advance(self, k: int, sequence: Tensor, lead: int) -> Tensor:
@@ -43,7 +60,9 @@ class Encoder(nn.Module):
         """Rows [..., width(k - 1)] that stand outside the tokens' grid, as block k takes them: [..., width(k)]."""
 
     @abstractmethod
-    def step(self, k: int, sequence: Tensor, lead: int, fixed: Tensor | None = None, keep: Keep = "all") -> Tensor:
+    def step(
+        self, k: int, sequence: Tensor, lead: int, fixed: Tensor | None = None, keep: Keep = "all", beside: Beside = ()
+    ) -> Tensor:
         """Block k over slots and tokens.
 
         fixed: what `remember` made of slots that are attended to and read by nobody, [1 or B, F, *].
@@ -55,8 +74,12 @@ class Encoder(nn.Module):
         """What block k keeps of slots [B, F, width(k)] whose output is read by nobody: their keys and values."""
 
     @abstractmethod
-    def pool(self, tokens: Tensor) -> Tensor:
+    def pool(self, tokens: Tensor, beside: Beside = ()) -> Tensor:
         """Tokens after the last block, without slots, to the feature [B, feature_width]."""
+
+    def typical(self, tokens: Tensor) -> Tensor:
+        """The row [d] that learned buffers start from; here the mean of these tokens [B, N, d]."""
+        return tokens.mean(dim=(0, 1))
 
     def level(self, k: int, tokens: Tensor) -> Tensor:
         """Root mean square of every channel over the tokens that block k left: [B, N, width(k)] -> [B, width(k)]."""
@@ -67,9 +90,10 @@ class Encoder(nn.Module):
         """The parameters, those nearest to the feature first; here by the order in which they were registered."""
         return list(self.parameters())[::-1]
 
-    @abstractmethod
     def collapsed(self, placeholder: Tensor) -> Encoder:
-        """An equal encoder for a placeholder window [1, channels, samples] that computes each distinct token once."""
+        """An equal encoder for a placeholder window [1, *shape], with equal tokens computed once where that is
+        possible; here the encoder itself."""
+        return self
 
 
 def join(parts: Sequence[Tensor]) -> Tensor:

@@ -11,11 +11,11 @@ from timm.models.swin_transformer import PatchMerging, SwinTransformerBlock
 from torch import Tensor, nn
 
 from rep_edge.config import FrontendConfig, SwinConfig
-from rep_edge.encoders.base import Encoder, Keep, join
+from rep_edge.encoders.base import Beside, Embedded, Encoder, Keep, join
 from rep_edge.encoders.swin_collapse import collapse
 from rep_edge.encoders.window_plan import Index, WindowPlan, lookup, merge_order, take, window_order
 from rep_edge.frontend import SegmentSpectrum
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 Grid = tuple[int, int]
 
@@ -30,7 +30,7 @@ class SwinEncoder(Encoder):
 
     embed_order: Tensor
 
-    def __init__(self, modality: Modality, frontend: FrontendConfig, config: SwinConfig) -> None:
+    def __init__(self, modality: Stream, frontend: FrontendConfig, config: SwinConfig) -> None:
         super().__init__()
         self.frontend = SegmentSpectrum(modality.samples, modality.channels, frontend.segments, frontend.channels)
         self.patch_bins = config.patch_bins[modality.name]
@@ -117,15 +117,14 @@ class SwinEncoder(Encoder):
     def width(self, k: int) -> int:
         return int(self._block_of(k).dim)
 
-    def embed(self, window: Tensor) -> Tensor:
+    def embed(self, window: Tensor) -> Embedded:
         spectra = self.frontend(window)
         features, segments, bins = spectra.shape[1:]
         rows, columns = self.grid
         spectra = nn.functional.pad(spectra, (0, columns * self.patch_bins - bins, 0, rows - segments))
         patches = spectra.reshape(-1, features, rows * columns, self.patch_bins)
         patches = patches.transpose(1, 2).reshape(-1, rows * columns, features * self.patch_bins)
-        tokens: Tensor = self.patch_norm(self.patch(take(patches, 0, self.embed_order)))
-        return tokens
+        return Embedded(self.patch_norm(self.patch(take(patches, 0, self.embed_order))))
 
     def advance(self, k: int, sequence: Tensor, lead: int) -> Tensor:
         stage = self.merge_before.get(k)
@@ -146,7 +145,15 @@ class SwinEncoder(Encoder):
         merged: Tensor = merge.reduction(merge.norm(rows))
         return merged
 
-    def step(self, k: int, sequence: Tensor, lead: int, fixed: Tensor | None = None, keep: Keep = "all") -> Tensor:
+    def step(
+        self,
+        k: int,
+        sequence: Tensor,
+        lead: int,
+        fixed: Tensor | None = None,
+        keep: Keep = "all",
+        beside: Beside = (),
+    ) -> Tensor:
         block = self._block_of(k)
         sequence = self._plan_of(k).arrange(sequence, lead)
         qkv = block.attn.qkv(block.norm1(sequence))
@@ -204,7 +211,7 @@ class SwinEncoder(Encoder):
         qkv: Tensor = block.attn.qkv(block.norm1(rows))
         return qkv
 
-    def pool(self, tokens: Tensor) -> Tensor:
+    def pool(self, tokens: Tensor, beside: Beside = ()) -> Tensor:
         feature: Tensor = self.project(self.norm(tokens).flatten(1))
         return feature
 

@@ -53,7 +53,7 @@ def _collapse_block(plan: WindowPlan, stands_for: Index) -> tuple[WindowPlan, In
 def collapse(encoder: SwinEncoder, placeholder: Tensor) -> SwinEncoder:
     """A copy of `encoder` that gives the same features and slots for `placeholder` [1, channels, samples]."""
     with torch.no_grad():
-        tokens = encoder.embed(placeholder)[0]
+        tokens = encoder.embed(placeholder).tokens[0]
     first, stands_for = distinct_rows(tokens.contiguous().view(torch.int32).numpy().astype(np.int64))
     order = encoder.embed_order.numpy()[first]
     plans, merges = [], []

@@ -9,7 +9,7 @@ import numpy as np
 from rep_edge.files import write_file
 from rep_edge.runtime.bundle import Bundle, file_record
 from rep_edge.runtime.manifest import SCHEMA_VERSION, GraphRecord, Manifest, ParityRecord, Provenance
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 PATTERN, PRECISION = "probe", "fp32"
 WINDOW = np.array([[[-1, 0, 2, 3], [0, -1, 5, 1]]], np.float32)
@@ -27,7 +27,7 @@ def write_one_node(folder: Path) -> Bundle:
     parity = ParityRecord(windows=0, max_abs_error=0.0, by_kind={}, tolerance=0.0)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
-        modalities=(Modality(name=PATTERN, rate_hz=4, samples=4, channels=2),),
+        modalities=(Stream(name=PATTERN, rate_hz=4, samples=4, channels=2),),
         hop_s=1.0,
         labels=("a", "b", "c", "d"),
         graphs=(GraphRecord(pattern=PATTERN, precision=PRECISION, file=graph, parity=parity),),

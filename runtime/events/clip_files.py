@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rep_edge.errors import InputError, MissingExtraError
 from rep_edge.runtime.events.event import Event
 from rep_edge.runtime.events.spectrogram import spectrogram
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 CLIP_FILE = "clip.json"
 
@@ -51,11 +51,11 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
     event: Event
     start_s: float
     end_s: float
-    modalities: tuple[Modality, ...]
+    modalities: tuple[Stream, ...]
     streams: dict[str, StreamClip]
 
 
-def require_writers(modalities: Sequence[Modality]) -> None:
+def require_writers(modalities: Sequence[Stream]) -> None:
     """Raises MissingExtraError where a package is missing that clips of these modalities need."""
     needed = [("service", "PIL", "pillow")]
     needed += [
@@ -69,7 +69,7 @@ def require_writers(modalities: Sequence[Modality]) -> None:
 
 
 def clip_files(
-    event: Event, waveforms: Mapping[str, NDArray[np.float32]], start_s: float, modalities: Sequence[Modality]
+    event: Event, waveforms: Mapping[str, NDArray[np.float32]], start_s: float, modalities: Sequence[Stream]
 ) -> dict[str, bytes]:
     """Name to content of a clip's files, clip.json last.
 
@@ -96,7 +96,7 @@ def clip_files(
     return contents
 
 
-def flac(values: NDArray[np.float32], modality: Modality) -> bytes:
+def flac(values: NDArray[np.float32], modality: Stream) -> bytes:
     """Samples [channels, n] as FLAC of 24 bits; what is above full scale is clipped, what is not finite is 0."""
     import soundfile
 
@@ -106,7 +106,7 @@ def flac(values: NDArray[np.float32], modality: Modality) -> bytes:
     return file.getvalue()
 
 
-def miniseed(values: NDArray[np.float32], modality: Modality, start_s: float, node: str) -> bytes:
+def miniseed(values: NDArray[np.float32], modality: Stream, start_s: float, node: str) -> bytes:
     """Samples [channels, n] as miniSEED 2, a record for each stretch in which all channels are finite.
 
     Whole numbers are packed by Steim-2, others are float32. Network XX (not registered), the station is the node's
@@ -148,7 +148,7 @@ def _came(values: NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(values).all(axis=0))
 
 
-def _is_sound(modality: Modality) -> bool:
+def _is_sound(modality: Stream) -> bool:
     fits = modality.rate_hz <= MOST_FLAC_HZ and modality.channels <= MOST_FLAC_CHANNELS
     return modality.unit == "full scale" and float(modality.rate_hz).is_integer() and fits
 

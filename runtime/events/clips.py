@@ -82,7 +82,7 @@ class Clips:
     """
 
     def __init__(self, folder: Path, spec: WindowSpec, settings: ClipSettings) -> None:
-        require_writers(spec.modalities)
+        require_writers(spec.streams)
         self._folder, self._spec, self._settings = folder, spec, settings
         self._notices = Notices(LOGGER)
         self._lock = threading.Lock()
@@ -171,7 +171,7 @@ class Clips:
 
     def _write(self, job: _Job) -> None:
         track = job.event.track
-        contents = clip_files(job.event, job.waveforms, job.start_s, self._spec.modalities)
+        contents = clip_files(job.event, job.waveforms, job.start_s, self._spec.streams)
         with new_folder(self._folder / track) as folder:
             for name, content in contents.items():
                 write_file(folder / name, content)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rep_edge.runtime.streams import StreamBuffer
 from rep_edge.runtime.windows import EPSILON_S
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 SLACK_S = 0.02
 """Seconds; a chunk that starts so near to the end of the one before follows on, for time stamps jitter."""
@@ -27,7 +27,7 @@ class Ring:
     time line was set back. Threads may share it; its memory is taken once, here.
     """
 
-    def __init__(self, modality: Modality, seconds: float) -> None:
+    def __init__(self, modality: Stream, seconds: float) -> None:
         self.modality, self._seconds = modality, seconds
         # Cut into windows of one sample, so that nothing is held beyond the seconds that were asked for.
         self._buffer = StreamBuffer(msgspec.structs.replace(modality, samples=1), seconds, SLACK_S, BRIDGE_S)

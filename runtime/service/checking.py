@@ -38,7 +38,7 @@ def _streams(config: ServiceConfig, bundle: Bundle) -> Iterator[str]:
                 yield f"{key}: is no modality of the bundle; it has {', '.join(spec.names)}"
                 continue
             try:
-                open_source(name, stream.source, spec[name])
+                open_source(name, stream.source, spec.stream(name))
             except InputError as error:
                 yield f"{key}.source: {str(error).removeprefix(f'{name}: ')}"
 

@@ -71,9 +71,9 @@ class Node:
         self.name, self.spec, self.labels, self.settings = name, spec, tuple(labels), settings
         self.windows = LiveWindows(spec, settings.limits, settings.timing)
         self.clocks = {
-            m.name: StreamClock(ClockSettings(delay_s=settings.delays_s.get(m.name, 0.0))) for m in spec.modalities
+            m.name: StreamClock(ClockSettings(delay_s=settings.delays_s.get(m.name, 0.0))) for m in spec.streams
         }
-        self.rings = {m.name: Ring(m, _kept_s(spec, settings)) for m in spec.modalities}
+        self.rings = {m.name: Ring(m, _kept_s(spec, settings)) for m in spec.streams}
         self.tracker = Tracker(name, labels, settings.tracks)
         self.verdicts: deque[Verdict] = deque(maxlen=VERDICTS)
         self.counts = NodeCounts()

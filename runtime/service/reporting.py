@@ -36,7 +36,7 @@ def node_status(node: Node, feeds: Mapping[str, Feed], now_s: float, wall_offset
 def _stream_status(node: Node, name: str, feed: Feed | None, wall_offset_s: float) -> StreamStatus:
     """One stream; feed: None where the configuration names no sensor for it."""
     clock, health, counts = node.clocks[name], node.windows.health[name], node.windows.counts[name]
-    modality = node.spec[name]
+    modality = node.spec.stream(name)
     end_s = node.windows.newest_s(name)
     return StreamStatus(
         name=name,

@@ -141,7 +141,7 @@ def _member(config: ServiceConfig, node: NodeConfig, classifier: Classifier) -> 
         clip=ClipSpan(clips.before_s, clips.after_s, clips.longest_s) if clips.enabled else None,
     )
     feeds = {
-        name: Feed(name, open_source(name, stream.source, spec[name]), spec[name], QUEUE_S)
+        name: Feed(name, open_source(name, stream.source, spec.stream(name)), spec.stream(name), QUEUE_S)
         for name, stream in node.streams.items()
     }
     return Member(Node(node.name, spec, classifier.labels, settings), feeds)

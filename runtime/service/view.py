@@ -62,7 +62,7 @@ class ServiceView:
             return None
         now_s = time.monotonic()
         values = member.node.rings[stream].cut(now_s - seconds, now_s)
-        return Waveform(time.time() - seconds, member.node.spec[stream].rate_hz, values)
+        return Waveform(time.time() - seconds, member.node.spec.stream(stream).rate_hz, values)
 
     def tracks(self, limit: int, before_s: float | None) -> list[Event]:
         return self._outlets.journal.tracks(limit, before_s)

@@ -18,7 +18,7 @@ from rep_edge.runtime.sources.recording import Recording
 from rep_edge.runtime.sources.rtsp import RtspSource
 from rep_edge.runtime.sources.sds import SdsSource
 from rep_edge.runtime.sources.uri import Uri, parse_peer, parse_uri
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
 RTSP = ("rtsp", "rtsps")
 """Schemes whose "?" belongs to the camera."""
@@ -53,10 +53,10 @@ def is_recording(address: str) -> bool:
 
 def open_sources(texts: Iterable[str], spec: WindowSpec) -> dict[str, Recording]:
     """Modality to its recording, in modality order, for every NAME=URI given. Raises InputError, MissingExtraError."""
-    return {name: read_file(address, spec[name]) for name, address in named_addresses(texts, spec).items()}
+    return {name: read_file(address, spec.stream(name)) for name, address in named_addresses(texts, spec).items()}
 
 
-def read_file(address: str, modality: Modality) -> Recording:
+def read_file(address: str, modality: Stream) -> Recording:
     """The recording at an address that is a file. Raises InputError, MissingExtraError."""
     uri = parse_uri(address, RTSP)
     if not _is_file(uri):
@@ -66,7 +66,7 @@ def read_file(address: str, modality: Modality) -> Recording:
     return open_recording(Path(uri.rest), modality, uri.options.get("channel"))
 
 
-def open_source(name: str, uri: str, modality: Modality) -> Source:
+def open_source(name: str, uri: str, modality: Stream) -> Source:
     """The live sensor at an address; nothing is connected yet. name: of its stream, for what goes wrong.
 
     Raises InputError for an unknown scheme, option or value, without passwords; MissingExtraError.
@@ -84,7 +84,7 @@ def _is_file(uri: Uri) -> bool:
     return uri.scheme in ("", "file") and uri.rest != "-"
 
 
-def _scheme(uri: Uri) -> Callable[[Uri, Modality], Source]:
+def _scheme(uri: Uri) -> Callable[[Uri, Stream], Source]:
     scheme = "-" if uri.rest == "-" and not uri.scheme else uri.scheme or "file"
     if scheme not in SCHEMES:
         known = ", ".join(known if known == "-" else f"{known}:" for known in SCHEMES)
@@ -92,14 +92,14 @@ def _scheme(uri: Uri) -> Callable[[Uri, Modality], Source]:
     return SCHEMES[scheme]
 
 
-def _file(uri: Uri, modality: Modality) -> Source:
+def _file(uri: Uri, modality: Stream) -> Source:
     uri.require_known("channel", "speed", "loop")
     speed: Speed = uri.choice("speed", "real", "max")
     loop = uri.choice("loop", "no", "yes") == "yes"
     return PlaybackSource(Path(uri.rest), modality, uri.options.get("channel"), speed, loop)
 
 
-def _sds(uri: Uri, modality: Modality) -> Source:
+def _sds(uri: Uri, modality: Stream) -> Source:
     uri.require_known("station", "from", "to", "speed")
     if "station" not in uri.options:
         raise InputError(f"{uri.told}: needs ?station=NET.STA.LOC.CHA")
@@ -110,22 +110,22 @@ def _sds(uri: Uri, modality: Modality) -> Source:
     return SdsSource(Path(uri.rest), modality, uri.options["station"], begin_s, end_s, speed)
 
 
-def _microphone(uri: Uri, modality: Modality) -> Source:
+def _microphone(uri: Uri, modality: Stream) -> Source:
     uri.require_known("rate_hz")
     return MicrophoneSource(modality, uri.rest, uri.number("rate_hz"))
 
 
-def _pcm(uri: Uri, modality: Modality) -> Source:
+def _pcm(uri: Uri, modality: Stream) -> Source:
     uri.require_known("format", "rate_hz")
     return PcmSource(modality, uri.choice("format", "s16le", "s32le", "f32le"), uri.number("rate_hz"))
 
 
-def _rtsp(uri: Uri, modality: Modality) -> Source:
+def _rtsp(uri: Uri, modality: Stream) -> Source:
     parse_peer(uri, None, 554)
     return RtspSource(modality, f"{uri.scheme}://{uri.rest}")
 
 
-def _shake(uri: Uri, modality: Modality) -> Source:
+def _shake(uri: Uri, modality: Stream) -> Source:
     from rep_edge.runtime.sources.shake import ShakeSource
 
     uri.require_known("channel", "sender", "rate_hz")
@@ -134,7 +134,7 @@ def _shake(uri: Uri, modality: Modality) -> Source:
     return ShakeSource(modality, peer.host, peer.port, channel, sender, uri.number("rate_hz") or 100.0)
 
 
-def _seedlink(uri: Uri, modality: Modality) -> Source:
+def _seedlink(uri: Uri, modality: Stream) -> Source:
     from rep_edge.runtime.sources.seedlink import SeedLinkSource
 
     uri.require_known()
@@ -148,7 +148,7 @@ def _seedlink(uri: Uri, modality: Modality) -> Source:
     )
 
 
-def _mqtt(uri: Uri, modality: Modality) -> Source:
+def _mqtt(uri: Uri, modality: Stream) -> Source:
     from rep_edge.runtime.sources.mqtt import MqttSource
 
     uri.require_known("rate_hz")
@@ -180,7 +180,7 @@ def _time(uri: Uri, name: str, default: float) -> float:
         raise InputError(f"{uri.told}: {name} must be a time such as 2026-01-01T00:00:00, not {text}") from error
 
 
-SCHEMES: dict[str, Callable[[Uri, Modality], Source]] = {
+SCHEMES: dict[str, Callable[[Uri, Stream], Source]] = {
     "file": _file,
     "sds": _sds,
     "mic": _microphone,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rep_edge.errors import InputError, MissingExtraError
 from rep_edge.runtime.sources.recording import PIECE_S, Piece, Recording, same_rate
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 AUDIO = (".wav", ".flac")
 
@@ -19,7 +19,7 @@ _UNKNOWN_LENGTH = 0x7FFFF000
 """Recorders that write into a pipe put this size or a larger one into the header: the length is then not known."""
 
 
-def read_audio(path: Path, modality: Modality, channel: str | None = None) -> Recording:
+def read_audio(path: Path, modality: Stream, channel: str | None = None) -> Recording:
     """The file as a stream that begins at 0 s; whole-number formats are scaled to -1..1.
 
     channel: which one to take, counted from 1, where the file has more than the modality. Headers hold whole-number
@@ -63,7 +63,7 @@ def read_audio(path: Path, modality: Modality, channel: str | None = None) -> Re
     return Recording(0.0, frames / (rate_hz if resampled else modality.rate_hz), False, note, pieces)
 
 
-def _rows(path: Path, modality: Modality, channels: int, channel: str | None) -> tuple[slice, str]:
+def _rows(path: Path, modality: Stream, channels: int, channel: str | None) -> tuple[slice, str]:
     """Which of the file's channels to take, and that in words."""
     if channel is None:
         if channels == modality.channels:
@@ -103,7 +103,7 @@ def _cut_off(path: Path) -> bool:
     return head[:4] == b"RIFF" and 0 < declared < _UNKNOWN_LENGTH and path.stat().st_size + 1 < declared + 8
 
 
-def _new_resampler(rate_hz: float, modality: Modality) -> Any:
+def _new_resampler(rate_hz: float, modality: Stream) -> Any:
     try:
         import soxr
     except ImportError as error:

@@ -15,7 +15,7 @@ from rep_edge.runtime.notices import Notices
 from rep_edge.runtime.sources.backoff import Backoff
 from rep_edge.runtime.sources.live import LOGGER, Chunk, Source, SourceError
 from rep_edge.runtime.sources.resampling import StreamingResampler
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 LONGEST_CHUNK_S = 60.0
 """Seconds; no sensor delivers more at once."""
@@ -38,7 +38,7 @@ class Feed:
         self,
         stream: str,
         source: Source,
-        modality: Modality,
+        modality: Stream,
         queue_s: float = 10.0,
         wake: Callable[[], None] = lambda: None,
         backoff: Backoff | None = None,
@@ -199,7 +199,7 @@ def take_all(feeds: Mapping[str, Feed]) -> list[tuple[str, Chunk]]:
     return sorted(taken, key=lambda arrival: arrival[1].arrived_s)
 
 
-def _problem(chunk: Chunk, modality: Modality) -> str:
+def _problem(chunk: Chunk, modality: Stream) -> str:
     """Why a chunk cannot be taken, in a few fixed words; "" where it can. Bad samples are for the stream's health."""
     values = chunk.values
     if values.ndim != 2 or values.shape[0] != modality.channels or not values.shape[1]:

@@ -8,10 +8,10 @@ from rep_edge.errors import InputError
 from rep_edge.runtime.sources.audio import AUDIO, read_audio
 from rep_edge.runtime.sources.recording import Recording, existing
 from rep_edge.runtime.sources.seismogram import SEISMOGRAM, read_seismogram
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 
-def open_recording(path: Path, modality: Modality, channel: str | None = None) -> Recording:
+def open_recording(path: Path, modality: Stream, channel: str | None = None) -> Recording:
     """The file as a stream; channel: which one of the file's, None: the one that fits.
 
     Raises InputError for a file that is not there, of no known kind, or damaged; MissingExtraError.

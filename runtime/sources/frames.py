@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from rep_edge.runtime.sources.live import Chunk
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 Format = Literal["s16le", "s32le", "f32le"]
 
@@ -22,7 +22,7 @@ class Frames:
     Whole numbers become -1..1 where the modality's unit is "full scale"; of another unit they are taken as they are.
     """
 
-    def __init__(self, format: Format, modality: Modality, rate_hz: float, zero_s: float) -> None:
+    def __init__(self, format: Format, modality: Stream, rate_hz: float, zero_s: float) -> None:
         self._dtype = np.dtype(_DTYPES[format])
         self._scale = np.float32(_LARGEST[format] if modality.unit == "full scale" else 1.0)
         self._channels, self._rate_hz, self._zero_s = modality.channels, rate_hz, zero_s

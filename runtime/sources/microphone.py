@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rep_edge.errors import InputError, MissingExtraError
 from rep_edge.runtime.sources.live import Chunk, Refusals, SourceError
 from rep_edge.runtime.sources.recording import PIECE_S
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 SILENT_S = 5.0
 """Seconds without a sample after which a device is gone: a driver need not say so."""
@@ -38,7 +38,7 @@ class MicrophoneSource:
     second after its making in which the first one came; where the sound card lost some it is set anew.
     """
 
-    def __init__(self, modality: Modality, device: str = "", rate_hz: float | None = None) -> None:
+    def __init__(self, modality: Stream, device: str = "", rate_hz: float | None = None) -> None:
         self.address = f"mic:{device}"
         self.refusals = Refusals(self.address)
         self._modality, self._device, self._rate_hz = modality, device, rate_hz

@@ -19,7 +19,7 @@ from rep_edge.runtime.sources.packet import fault_of
 from rep_edge.runtime.sources.payload import LONGEST_BYTES, parse_payload
 from rep_edge.runtime.sources.recording import same_rate
 from rep_edge.runtime.sources.waiting import GLANCE_S, unless_stopped
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -45,7 +45,7 @@ class MqttSource:
 
     def __init__(
         self,
-        modality: Modality,
+        modality: Stream,
         host: str,
         port: int = 1883,
         *,

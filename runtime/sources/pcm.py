@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from rep_edge.runtime.sources.frames import Format, Frames
 from rep_edge.runtime.sources.live import Chunk, Refusals, SourceError
 from rep_edge.runtime.sources.recording import PIECE_S
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 _LOOK_S = 0.2
 """Seconds between two looks at `stop`."""
@@ -24,7 +24,7 @@ class PcmSource:
     """
 
     def __init__(
-        self, modality: Modality, format: Format = "s16le", rate_hz: float | None = None, descriptor: int = 0
+        self, modality: Stream, format: Format = "s16le", rate_hz: float | None = None, descriptor: int = 0
     ) -> None:
         self.address = "-"
         self.refusals = Refusals(self.address)

@@ -12,7 +12,7 @@ from rep_edge.runtime.sources.files import open_recording
 from rep_edge.runtime.sources.live import Chunk, Refusals
 from rep_edge.runtime.sources.pace import Pace, Speed
 from rep_edge.runtime.sources.recording import Piece, existing
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 
 class PlaybackSource:
@@ -23,7 +23,7 @@ class PlaybackSource:
     """
 
     def __init__(
-        self, path: Path, modality: Modality, channel: str | None = None, speed: Speed = "real", loop: bool = False
+        self, path: Path, modality: Stream, channel: str | None = None, speed: Speed = "real", loop: bool = False
     ) -> None:
         if not existing(path):
             raise InputError(f"{path}: no such file")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rep_edge.runtime.sources.live import Chunk
 from rep_edge.runtime.sources.recording import same_rate
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 DELAY_S = 0.24
 """Seconds that a sample is held back: a filter of one length in samples would hold back slow streams for long."""
@@ -44,7 +44,7 @@ class StreamingResampler:
     100 Hz it passes up to 40 Hz and is silent from 50 Hz on; at 8000 Hz, up to 3.4 kHz and from 4 kHz on.
     """
 
-    def __init__(self, modality: Modality) -> None:
+    def __init__(self, modality: Stream) -> None:
         self._modality = modality
         self._signal: _Signal | None = None
 
@@ -67,7 +67,7 @@ class StreamingResampler:
 class _Signal:
     """Samples without a gap. Before the first and after the last, the signal is taken to stay as it is there."""
 
-    def __init__(self, first: Chunk, modality: Modality) -> None:
+    def __init__(self, first: Chunk, modality: Stream) -> None:
         self._in_hz, self._out_hz = first.rate_hz, modality.rate_hz
         self._filter = _filter(first.rate_hz, modality.rate_hz)
         reach = self._filter.reach

@@ -14,7 +14,7 @@ from rep_edge.errors import InputError
 from rep_edge.runtime.sources.frames import Frames
 from rep_edge.runtime.sources.live import Chunk, Refusals, SourceError
 from rep_edge.runtime.sources.uri import without_passwords
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 SILENT_S = 10.0
 """Seconds without sound, also at the start, after which the camera is gone."""
@@ -29,7 +29,7 @@ class RtspSource:
     """The sound of rtsp://USER:PASSWORD@HOST:PORT/PATH, over TCP, at the modality's rate (to the whole Hz) and
     channels; samples are -1..1. The clock counts samples."""
 
-    def __init__(self, modality: Modality, url: str) -> None:
+    def __init__(self, modality: Stream, url: str) -> None:
         self.address = without_passwords(url)
         self.refusals = Refusals(self.address)
         self._modality, self._url, self._zero_s = modality, url, time.monotonic()

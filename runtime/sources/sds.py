@@ -14,7 +14,7 @@ from rep_edge.runtime.sources.live import Chunk, Refusals
 from rep_edge.runtime.sources.pace import Pace, Speed
 from rep_edge.runtime.sources.recording import Piece
 from rep_edge.runtime.sources.seismogram import read_seismogram
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 DAY_S = 86400.0
 
@@ -30,7 +30,7 @@ class SdsSource:
     def __init__(
         self,
         archive: Path,
-        modality: Modality,
+        modality: Stream,
         station: str,
         begin_s: float = -math.inf,
         end_s: float = math.inf,

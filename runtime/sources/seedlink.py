@@ -22,7 +22,7 @@ from rep_edge.errors import InputError, MissingExtraError
 from rep_edge.runtime.sources.live import Chunk, Refusals, SourceError
 from rep_edge.runtime.sources.packet import fault_of
 from rep_edge.runtime.sources.waiting import GLANCE_S, unless_stopped
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 CONNECT_S = 5.0
 ANSWER_S = 10.0
@@ -48,7 +48,7 @@ class SeedLinkSource:
 
     def __init__(
         self,
-        modality: Modality,
+        modality: Stream,
         host: str,
         port: int = 18000,
         *,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rep_edge.errors import InputError, MissingExtraError
 from rep_edge.runtime.sources.recording import PIECE_S, Piece, Recording, same_rate
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 SEISMOGRAM = (".mseed", ".ms", ".miniseed")
 
@@ -19,7 +19,7 @@ LONGEST_GAP_S = 86400.0
 """Seconds; a longer gap is no gap but a wrong clock."""
 
 
-def read_seismogram(path: Path, modality: Modality, channel: str | None = None) -> Recording:
+def read_seismogram(path: Path, modality: Stream, channel: str | None = None) -> Recording:
     """The chosen channels of the file, in counts, on its own time line since 1970; gaps stay gaps.
 
     channel: "EHZ", or longer where that is not one alone, "R24FA.00.EHZ". Without it the file's channels, sorted, where
@@ -96,7 +96,7 @@ def _name(sourceid: str) -> str:
     return ".".join((network, station, location, "".join(code)))
 
 
-def _choose(path: Path, names: Sequence[str], modality: Modality, wanted: str | None) -> list[str]:
+def _choose(path: Path, names: Sequence[str], modality: Stream, wanted: str | None) -> list[str]:
     """The names of the channels to take. Raises InputError that lists them all."""
     if wanted is not None:
         found = [name for name in names if f".{name}".endswith(f".{wanted}")]

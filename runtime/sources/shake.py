@@ -21,7 +21,7 @@ from rep_edge.errors import InputError
 from rep_edge.runtime.sources.datagrams import LONGEST_BYTES, Datagram, subscribed
 from rep_edge.runtime.sources.live import Chunk, Refusals
 from rep_edge.runtime.sources.packet import fault_of
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 SILENCE_S = 10.0
 """Seconds after which another sender may take a silent one's place, where none is named."""
@@ -65,7 +65,7 @@ class ShakeSource:
 
     def __init__(
         self,
-        modality: Modality,
+        modality: Stream,
         host: str,
         port: int = 8888,
         channel: str = "EHZ",
@@ -113,7 +113,7 @@ class ShakeSource:
         return True
 
 
-def _check(address: str, modality: Modality, channel: str, sender: str | None, rate_hz: float) -> None:
+def _check(address: str, modality: Stream, channel: str, sender: str | None, rate_hz: float) -> None:
     if not re.fullmatch(r"[A-Z0-9]{3}", channel):
         raise InputError(f"{address}: channel must be a code of three, such as EHZ, not {channel!r}")
     if modality.channels != 1:

@@ -14,7 +14,7 @@ from toy import FEATURE, STEPS, ToyEncoder, array, randomised, small, toys, wind
 from rep_edge.adapter.cache import SPREAD, Cache
 from rep_edge.adapter.choice import build_memory
 from rep_edge.adapter.memory import Memory
-from rep_edge.encoders.base import Keep
+from rep_edge.encoders.base import Beside, Keep
 from rep_edge.errors import InputError
 
 BLOCKS = (0, 2, 3)
@@ -26,7 +26,15 @@ class Recording(ToyEncoder):
 
     left: dict[int, Tensor]
 
-    def step(self, k: int, sequence: Tensor, lead: int, fixed: Tensor | None = None, keep: Keep = "all") -> Tensor:
+    def step(
+        self,
+        k: int,
+        sequence: Tensor,
+        lead: int,
+        fixed: Tensor | None = None,
+        keep: Keep = "all",
+        beside: Beside = (),
+    ) -> Tensor:
         out = super().step(k, sequence, lead, fixed, keep)
         self.left[k] = out[:, lead if keep == "all" else 0 :]
         return out

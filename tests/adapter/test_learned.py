@@ -132,7 +132,7 @@ def test_prepare_starts_both_states_at_the_mean_token_plus_their_noise() -> None
     for name, embedded in tokens.items():
         tower: Any = memory.per_tower[name]
         for rows in tower.start.values():
-            away = array(rows) - array(embedded).mean((0, 1))
+            away = array(rows) - array(embedded.tokens).mean((0, 1))
             np.testing.assert_allclose(np.linalg.norm(away, axis=1), 0.2, atol=1e-6)
 
 

@@ -14,7 +14,7 @@ from toy import STEPS, ToyEncoder, randomised, small, toys, windows_of
 from rep_edge.adapter.choice import build_memory
 from rep_edge.adapter.memory import Features, Memory
 from rep_edge.config import AdapterConfig
-from rep_edge.encoders.base import Keep
+from rep_edge.encoders.base import Beside, Keep
 from rep_edge.errors import InputError
 from rep_edge.signals import Pattern, WindowSpec
 
@@ -67,7 +67,15 @@ def test_every_trainable_parameter_gets_a_gradient_from_some_pattern(count: int,
 class Recording(ToyEncoder):
     """Notes for each block how many slots it saw: (carried through, attended to alone)."""
 
-    def step(self, k: int, sequence: Tensor, lead: int, fixed: Tensor | None = None, keep: Keep = "all") -> Tensor:
+    def step(
+        self,
+        k: int,
+        sequence: Tensor,
+        lead: int,
+        fixed: Tensor | None = None,
+        keep: Keep = "all",
+        beside: Beside = (),
+    ) -> Tensor:
         self.seen[k] = (lead, 0 if fixed is None else fixed.shape[1])
         return super().step(k, sequence, lead, fixed, keep)
 

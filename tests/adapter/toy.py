@@ -12,8 +12,8 @@ from reference import Array, Map, Tower, gelu, layer_norm
 from torch import Tensor, nn
 
 from rep_edge.config import AdapterConfig
-from rep_edge.encoders.base import Encoder, Keep
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.encoders.base import Beside, Embedded, Encoder, Keep
+from rep_edge.signals import Stream, WindowSpec
 
 STEPS, MERGE = 4, 2
 TOKENS, PER_TOKEN, FEATURE = 12, 5, 7
@@ -37,8 +37,8 @@ class ToyEncoder(Encoder):
     def width(self, k: int) -> int:
         return self.widths[k >= MERGE]
 
-    def embed(self, window: Tensor) -> Tensor:
-        return (window.reshape(-1, TOKENS, PER_TOKEN) @ self.patch + self.position).tanh()
+    def embed(self, window: Tensor) -> Embedded:
+        return Embedded((window.reshape(-1, TOKENS, PER_TOKEN) @ self.patch + self.position).tanh())
 
     def advance(self, k: int, sequence: Tensor, lead: int) -> Tensor:
         if k != MERGE:
@@ -49,7 +49,15 @@ class ToyEncoder(Encoder):
     def widen(self, k: int, rows: Tensor) -> Tensor:
         return rows @ self.merge if k == MERGE else rows
 
-    def step(self, k: int, sequence: Tensor, lead: int, fixed: Tensor | None = None, keep: Keep = "all") -> Tensor:
+    def step(
+        self,
+        k: int,
+        sequence: Tensor,
+        lead: int,
+        fixed: Tensor | None = None,
+        keep: Keep = "all",
+        beside: Beside = (),
+    ) -> Tensor:
         values = sequence @ self.mixed[k]
         if fixed is not None:
             values = torch.cat([fixed.expand(len(values), -1, -1), values], dim=1)
@@ -60,12 +68,9 @@ class ToyEncoder(Encoder):
         kept: Tensor = rows @ self.mixed[k]
         return kept
 
-    def pool(self, tokens: Tensor) -> Tensor:
+    def pool(self, tokens: Tensor, beside: Beside = ()) -> Tensor:
         feature: Tensor = tokens.flatten(1) @ self.project
         return feature
-
-    def collapsed(self, placeholder: Tensor) -> Encoder:
-        return self
 
 
 def tower_of(encoder: ToyEncoder) -> Tower:
@@ -98,7 +103,7 @@ def toys(count: int) -> tuple[WindowSpec, dict[str, ToyEncoder]]:
     """A window specification of `count` modalities and their frozen towers, in double precision."""
     torch.manual_seed(count)
     names = list(WIDTHS)[:count]
-    modalities = tuple(Modality(name=n, rate_hz=TOKENS * PER_TOKEN, samples=TOKENS * PER_TOKEN) for n in names)
+    modalities = tuple(Stream(name=n, rate_hz=TOKENS * PER_TOKEN, samples=TOKENS * PER_TOKEN) for n in names)
     encoders = {name: ToyEncoder(WIDTHS[name]).double().requires_grad_(False) for name in names}
     return WindowSpec(modalities=modalities, hop_s=1.0), encoders
 

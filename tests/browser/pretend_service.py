@@ -24,12 +24,12 @@ from rep_edge.runtime.service.metrics import Durations
 from rep_edge.runtime.service.status import NodeStatus, ServiceStatus, SinkStatus, StreamStatus, TrackStatus
 from rep_edge.runtime.service.web.opening import open_page
 from rep_edge.runtime.service.web.view import Waveform
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 LABELS = ("quiet", "car", "truck", "person")
 RATES = {"acoustic": 4000.0, "seismic": 100.0}
 MODALITIES = tuple(
-    Modality(name=name, rate_hz=rate, samples=int(rate), unit="full scale" if name == "acoustic" else "counts")
+    Stream(name=name, rate_hz=rate, samples=int(rate), unit="full scale" if name == "acoustic" else "counts")
     for name, rate in RATES.items()
 )
 PASS_S = 24.0

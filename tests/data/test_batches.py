@@ -8,13 +8,13 @@ import pytest
 from rep_edge.config import SimulatedData
 from rep_edge.data.batches import WindowBatches
 from rep_edge.data.simulated import SimulatedDataset
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
 SPEC = WindowSpec(
     hop_s=1.0,
     modalities=(
-        Modality(name="acoustic", rate_hz=100.0, samples=200),
-        Modality(name="seismic", rate_hz=50.0, samples=100),
+        Stream(name="acoustic", rate_hz=100.0, samples=200),
+        Stream(name="seismic", rate_hz=50.0, samples=100),
     ),
 )
 

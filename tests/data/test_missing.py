@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rep_edge.data.missing import draw_patterns, draw_training_patterns
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.data.missing import draw_patterns, share_out
+from rep_edge.signals import Stream, WindowSpec
 
 sizes = st.integers(0, 300)
 rates = st.floats(0, 1)
@@ -19,7 +19,7 @@ specs = st.integers(1, 4).map(lambda k: spec_of("abcd"[:k]))
 
 
 def spec_of(names: str) -> WindowSpec:
-    return WindowSpec(hop_s=1.0, modalities=tuple(Modality(name=n, rate_hz=1.0, samples=2) for n in names))
+    return WindowSpec(hop_s=1.0, modalities=tuple(Stream(name=n, rate_hz=1.0, samples=2) for n in names))
 
 
 @given(n=sizes, rate=rates, seed=seeds, data=st.data())
@@ -49,8 +49,8 @@ def test_a_higher_rate_keeps_what_a_lower_one_took(n: int, low: float, high: flo
 
 @given(spec=specs, n=sizes, rate=rates, seed=seeds)
 def test_training_draws_every_incomplete_pattern_equally(spec: WindowSpec, n: int, rate: float, seed: int) -> None:
-    counts = Counter(draw_training_patterns(spec, n, rate, seed))
     incomplete = [p for p in spec.patterns() if p != spec.complete]
+    counts = Counter(share_out(spec, n, incomplete, rate, seed))
     assert set(counts) <= set(spec.patterns())
     assert n - counts[spec.complete] == (round(rate * n) if incomplete else 0)
     if incomplete:
@@ -60,7 +60,7 @@ def test_training_draws_every_incomplete_pattern_equally(spec: WindowSpec, n: in
 
 def test_with_two_modalities_training_and_evaluation_draw_alike() -> None:
     spec = spec_of("ab")
-    drawn = Counter(draw_training_patterns(spec, 100, 0.7, 5))
+    drawn = Counter(share_out(spec, 100, spec.patterns()[1:], 0.7, 5))
     assert drawn == {spec.complete: 30, frozenset("a"): 35, frozenset("b"): 35}
     assert drawn == Counter(draw_patterns(spec, 100, ("a", "b"), 0.7, 5))
 

@@ -15,12 +15,12 @@ from rep_edge.config import ModData
 from rep_edge.data.mod import ModDataset
 from rep_edge.data.mod_layout import LABELS, class_of
 from rep_edge.errors import InputError
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
 SPEC = WindowSpec(
     modalities=(
-        Modality(name="acoustic", rate_hz=8000, samples=16000),
-        Modality(name="seismic", rate_hz=100, samples=200),
+        Stream(name="acoustic", rate_hz=8000, samples=16000),
+        Stream(name="seismic", rate_hz=100, samples=200),
     ),
     hop_s=2.0,
 )
@@ -101,7 +101,7 @@ def test_raw_runs(tmp_path: Path) -> None:
     assert dataset.labels == LABELS
     assert sorted(dataset.targets.tolist()) == sorted([*range(7), *range(7)])
     found = dataset[dataset.recordings.index("walk") + 1]
-    assert (found.recording, found.start_s, LABELS[found.label]) == ("walk", 2.0, "walk")
+    assert (found.recording, found.start_s, LABELS[found.target]) == ("walk", 2.0, "walk")
     np.testing.assert_array_equal(found.values["seismic"][0], seismic("walk", 4.5)[200:400].astype(np.float32))
     tone = 100 * np.sin(2 * np.pi * 500 * np.arange(16000, 32000) / 8000)
     np.testing.assert_allclose(found.values["acoustic"][0], tone, atol=0.05)
@@ -140,7 +140,7 @@ def test_preprocessed_windows(tmp_path: Path, domain: Literal["time", "frequency
     dataset = load(preprocessed(tmp_path, domain))
     assert len(dataset) == 14
     found = dataset[dataset.recordings.index("tesla") + 1]
-    assert (found.recording, found.start_s, found.label) == ("tesla", 2.0, 4)
+    assert (found.recording, found.start_s, found.target) == ("tesla", 2.0, 4)
     rng = np.random.default_rng(1)
     for name, length in (("acoustic", 1600), ("seismic", 20)):
         samples = rng.standard_normal((10, length)).reshape(1, -1)
@@ -253,9 +253,9 @@ def test_code_in_a_window_is_not_run(tmp_path: Path) -> None:
 def test_other_signals_and_names(tmp_path: Path) -> None:
     preprocessed(tmp_path)
     config = ModData(root=str(tmp_path))
-    other = WindowSpec(modalities=(Modality(name="radar", rate_hz=100, samples=200),), hop_s=1.0)
+    other = WindowSpec(modalities=(Stream(name="radar", rate_hz=100, samples=200),), hop_s=1.0)
     assert "modality radar: MOD has acoustic and seismic" in refusal(config, other)
-    fast = WindowSpec(modalities=(Modality(name="acoustic", rate_hz=16000, samples=32000),), hop_s=1.0)
+    fast = WindowSpec(modalities=(Stream(name="acoustic", rate_hz=16000, samples=32000),), hop_s=1.0)
     assert "preprocessed MOD windows have rate_hz 8000, samples 16000" in refusal(config, fast)
     (tmp_path / "individual_time_samples" / "walk.pt").touch()
     assert "the name of a window is <run>_<node>_<number>.pt" in refusal(config)

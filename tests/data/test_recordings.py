@@ -15,14 +15,14 @@ from rep_edge.config import RecordingsData
 from rep_edge.data.recordings import RecordingsDataset
 from rep_edge.data.waveform import Waveform, rational_ratio, resampled, window_starts
 from rep_edge.errors import InputError, MissingExtraError
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
 obspy = pytest.importorskip("obspy")
 
 SPEC = WindowSpec(
     modalities=(
-        Modality(name="acoustic", rate_hz=8000, samples=8000),
-        Modality(name="seismic", rate_hz=100, samples=100),
+        Stream(name="acoustic", rate_hz=8000, samples=8000),
+        Stream(name="seismic", rate_hz=100, samples=100),
     ),
     hop_s=0.5,
 )
@@ -82,7 +82,7 @@ def test_windows_lie_inside_their_intervals(tmp_path: Path) -> None:
     root = folder(tmp_path)
     write_labels(root, "one,0.25,2.3,car", "two,0,2,walk", "two,2,,car")
     dataset = load(root)
-    cuts = [(dataset[i].recording, dataset[i].start_s, dataset.labels[dataset[i].label]) for i in range(len(dataset))]
+    cuts = [(dataset[i].recording, dataset[i].start_s, dataset.labels[dataset[i].target]) for i in range(len(dataset))]
     assert cuts == [
         *[("one", s, "car") for s in (0.25, 0.75, 1.25)],
         *[("two", s, "walk") for s in (0.0, 0.5, 1.0)],
@@ -114,7 +114,7 @@ def test_one_recording_needs_no_column(tmp_path: Path) -> None:
 
 
 def test_three_modalities_and_flac(tmp_path: Path) -> None:
-    modalities = tuple(Modality(name=name, rate_hz=1000, samples=500, channels=2) for name in ("a", "b", "c"))
+    modalities = tuple(Stream(name=name, rate_hz=1000, samples=500, channels=2) for name in ("a", "b", "c"))
     for name in ("a", "b", "c"):
         stereo = np.stack([tone(1000, 2), -tone(1000, 2)], axis=1)
         write_audio(tmp_path / name / "r.flac", stereo, 1000, "PCM_16")
@@ -183,7 +183,7 @@ def test_the_vertical_channel_of_several(tmp_path: Path) -> None:
 
 def test_channels_that_start_apart_share_the_time_of_the_first(tmp_path: Path) -> None:
     root = folder(tmp_path)
-    spec = WindowSpec(modalities=(Modality(name="seismic", rate_hz=100, samples=100, channels=2),), hop_s=0.5)
+    spec = WindowSpec(modalities=(Stream(name="seismic", rate_hz=100, samples=100, channels=2),), hop_s=0.5)
     for name in ("one", "two"):
         channels = {"EHN": [(1.0, tone(100, 3))], "EHE": [(0.0, 2 * tone(100, 4))]}
         write_seismogram(root / "seismic" / f"{name}.mseed", channels)
@@ -203,7 +203,7 @@ def test_what_has_no_label_is_reported(tmp_path: Path) -> None:
 
 
 def test_header_rate_of_a_rate_that_is_not_whole(tmp_path: Path) -> None:
-    spec = WindowSpec(modalities=(Modality(name="vibration", rate_hz=1000 / 3, samples=667),), hop_s=1.0)
+    spec = WindowSpec(modalities=(Stream(name="vibration", rate_hz=1000 / 3, samples=667),), hop_s=1.0)
     write_audio(tmp_path / "vibration" / "r.wav", tone(1000 / 3, 6), 333)
     write_labels(tmp_path, "r,0,6,x")
     dataset = load(tmp_path, spec)

@@ -15,9 +15,9 @@ from rep_edge.config import SplitConfig
 from rep_edge.data.splits import Subset, split
 from rep_edge.data.windows import Window
 from rep_edge.errors import InputError
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
-SPEC = WindowSpec(modalities=(Modality(name="acoustic", rate_hz=10, samples=20),), hop_s=1.0)
+SPEC = WindowSpec(modalities=(Stream(name="acoustic", rate_hz=10, samples=20),), hop_s=1.0)
 
 
 class Layout:

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from rep_edge.config import FrontendConfig, SwinConfig
 from rep_edge.encoders.base import Keep
 from rep_edge.encoders.swin import SwinEncoder
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
-ACOUSTIC = Modality(name="acoustic", rate_hz=8000, samples=16000)
-SEISMIC = Modality(name="seismic", rate_hz=100, samples=200)
+ACOUSTIC = Stream(name="acoustic", rate_hz=8000, samples=16000)
+SEISMIC = Stream(name="seismic", rate_hz=100, samples=200)
 CONFIG = SwinConfig(patch_bins={"acoustic": 40, "seismic": 1}, widths=(16, 32, 64), depths=(2, 2, 2), feature_width=24)
 
 
-def encoder_of(modality: Modality) -> SwinEncoder:
+def encoder_of(modality: Stream) -> SwinEncoder:
     torch.manual_seed(3)
     encoder = SwinEncoder(modality, FrontendConfig(), CONFIG).eval()
     for name, parameter in encoder.named_parameters():
@@ -26,7 +26,7 @@ def encoder_of(modality: Modality) -> SwinEncoder:
 
 
 def through(encoder: SwinEncoder, window: Tensor) -> Tensor:
-    sequence = encoder.embed(window)
+    sequence = encoder.embed(window).tokens
     for k in range(encoder.steps):
         sequence = encoder.step(k, encoder.advance(k, sequence, 0), 0)
     return sequence
@@ -48,7 +48,7 @@ def timm_forward(encoder: SwinEncoder, window: Tensor) -> tuple[Tensor, tuple[in
 
 
 @pytest.mark.parametrize("modality", [ACOUSTIC, SEISMIC], ids=lambda m: m.name)
-def test_without_slots_it_is_timms_swin(modality: Modality) -> None:
+def test_without_slots_it_is_timms_swin(modality: Stream) -> None:
     encoder = encoder_of(modality)
     window = torch.randn(2, *modality.shape)
     expected, grid = timm_forward(encoder, window)
@@ -136,7 +136,7 @@ def test_the_level_of_a_channel_is_its_root_mean_square_over_the_tokens() -> Non
 
 
 @pytest.mark.parametrize("modality", [ACOUSTIC, SEISMIC], ids=lambda m: m.name)
-def test_the_collapsed_tower_equals_the_full_one_whatever_the_slots_carry(modality: Modality) -> None:
+def test_the_collapsed_tower_equals_the_full_one_whatever_the_slots_carry(modality: Stream) -> None:
     encoder = encoder_of(modality)
     placeholder = torch.zeros(1, *modality.shape)
     small = encoder.collapsed(placeholder)
@@ -144,7 +144,7 @@ def test_the_collapsed_tower_equals_the_full_one_whatever_the_slots_carry(modali
     sizes = []
     for tower in (encoder, small):
         generator = torch.Generator().manual_seed(5)
-        tokens = tower.embed(placeholder).expand(2, -1, -1)
+        tokens = tower.embed(placeholder).tokens.expand(2, -1, -1)
         sequence = torch.cat([torch.randn(2, 3, 16, generator=generator), tokens], dim=1)
         levels = []
         for k in range(tower.steps):

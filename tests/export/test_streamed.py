@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from rep_edge.export.streamed import StreamedHop
 from rep_edge.runtime.classifier import Classifier
 from rep_edge.runtime.prediction import Prediction
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
 UNEVEN = WindowSpec(
     modalities=(
-        Modality(name="vibration", rate_hz=1000 / 3, samples=400),
-        Modality(name="seismic", rate_hz=100, samples=120),
+        Stream(name="vibration", rate_hz=1000 / 3, samples=400),
+        Stream(name="seismic", rate_hz=100, samples=120),
     ),
     hop_s=0.37,
 )

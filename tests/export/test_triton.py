@@ -24,7 +24,7 @@ from rep_edge.errors import InputError, MissingExtraError
 from rep_edge.export.triton import Serving, export_repository
 from rep_edge.runtime.amendment import amend
 from rep_edge.runtime.bundle import file_record, open_bundle
-from rep_edge.signals import Modality, WindowSpec
+from rep_edge.signals import Stream, WindowSpec
 
 
 def test_a_repository_has_a_model_for_every_pattern_and_a_router(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_what_cannot_be_served_is_told_and_nothing_written(serving: dict[str, An
 
 
 def test_patterns_that_would_share_a_name_are_refused(tmp_path: Path) -> None:
-    sensors = tuple(Modality(name=name, rate_hz=100, samples=100) for name in ("a", "b", "a_b"))
+    sensors = tuple(Stream(name=name, rate_hz=100, samples=100) for name in ("a", "b", "a_b"))
     bundle = make_bundle(tmp_path / "bundle", WindowSpec(modalities=sensors, hop_s=0.5))
     with pytest.raises(InputError, match=r"a\+b and a_b would both be the model rep_a_b; train with sensors of other"):
         export_repository(bundle, tmp_path / "repository", Serving(), quiet)

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from rep_edge.errors import InputError
 from rep_edge.runtime.streams import StreamBuffer, checked_chunk
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
-TINY = Modality(name="tiny", rate_hz=10, samples=8, channels=2)
+TINY = Stream(name="tiny", rate_hz=10, samples=8, channels=2)
 HISTORY_S = 1.2
 
 
-def line(start: int, stop: int, modality: Modality = SEISMIC) -> np.ndarray:
+def line(start: int, stop: int, modality: Stream = SEISMIC) -> np.ndarray:
     """Samples whose value is their place."""
     return np.tile(np.arange(start, stop, dtype=np.float32), (modality.channels, 1))
 
@@ -149,7 +149,7 @@ def test_a_new_time_line() -> None:
 
 
 def test_times_of_day_are_as_exact_as_any() -> None:
-    fast = Modality(name="fast", rate_hz=8000, samples=16000)
+    fast = Stream(name="fast", rate_hz=8000, samples=16000)
     buffer = StreamBuffer(fast, 1.0, 0.0, 0.0)
     for i in range(30):
         buffer.push(line(800 * i, 800 * (i + 1)), 1.8e9 + i / 10)

@@ -15,7 +15,7 @@ from rep_edge.runtime.health import HealthLimits, Symptom
 from rep_edge.runtime.manifest import HealthRecord, Manifest
 from rep_edge.runtime.streams import Cut
 from rep_edge.runtime.symptoms import Limits, examine, limits_of
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 SEEN = HealthRecord(
     windows=100, noise_low=0.5, noise_high=2.0, mean_low=-0.1, mean_high=0.1, largest=10.0, clipped=0.0, stuck_s=0.0
@@ -36,17 +36,17 @@ def limits(manifest: Manifest, seen: HealthRecord | None, settings: HealthLimits
     return made["acoustic"]
 
 
-def noise(modality: Modality = ACOUSTIC) -> NDArray[np.float32]:
+def noise(modality: Stream = ACOUSTIC) -> NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal(modality.shape).astype(np.float32)
 
 
 def found(
-    values: NDArray[np.float32], modality: Modality = ACOUSTIC, limits: Limits = DEFAULTS, seen_hz: float | None = None
+    values: NDArray[np.float32], modality: Stream = ACOUSTIC, limits: Limits = DEFAULTS, seen_hz: float | None = None
 ) -> Symptom | None:
     return examine(modality, Cut(values.astype(np.float32), modality.samples, 0, True), limits, seen_hz).symptom
 
 
-def told(values: NDArray[np.float32], modality: Modality = ACOUSTIC) -> str | None:
+def told(values: NDArray[np.float32], modality: Stream = ACOUSTIC) -> str | None:
     """The words of a hard symptom."""
     symptom = found(values, modality)
     assert symptom is None or symptom.hard

@@ -20,12 +20,12 @@ from rep_edge.data.simulation.filters import (
     ripple,
 )
 from rep_edge.data.simulation.scene import Scene
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 TABLE = 8192
 
 
-def record(rng: np.random.Generator, scene: Scene, modality: Modality, starts_s: Floats) -> Samples:
+def record(rng: np.random.Generator, scene: Scene, modality: Stream, starts_s: Floats) -> Samples:
     """Float32 [windows, channels, samples] of the windows starting at `starts_s` (s)."""
     f = frequencies(modality.samples, modality.rate_hz)
     heard = starts_s[:, None] + np.arange(modality.samples) / modality.rate_hz
@@ -143,7 +143,7 @@ def _microphone(rng: np.random.Generator, f: Floats) -> Floats:
 
 
 def _with_noise(
-    rng: np.random.Generator, scene: Scene, pressure: Samples, modality: Modality, heard: Floats, f: Floats
+    rng: np.random.Generator, scene: Scene, pressure: Samples, modality: Stream, heard: Floats, f: Floats
 ) -> Samples:
     """Adds wind, far-off traffic, hum at times and the recorder's noise; then the recorder's gain."""
     shape = (pressure.shape[0], modality.channels, pressure.shape[1])

@@ -19,13 +19,13 @@ from rep_edge.data.simulation.filters import (
     ripple,
 )
 from rep_edge.data.simulation.scene import Scene
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 OVERSAMPLING = 4
 CELL_M = 0.04
 
 
-def record(rng: np.random.Generator, scene: Scene, modality: Modality, starts_s: Floats) -> Samples:
+def record(rng: np.random.Generator, scene: Scene, modality: Stream, starts_s: Floats) -> Samples:
     """Float32 [windows, channels, samples] of the windows starting at `starts_s` (s).
 
     Forces are made at four times the rate and low-passed before every fourth sample is kept.
@@ -122,7 +122,7 @@ def _road(rng: np.random.Generator, scene: Scene) -> tuple[Floats, Floats]:
     return where, rough
 
 
-def _with_noise(rng: np.random.Generator, scene: Scene, shaken: Samples, modality: Modality) -> Samples:
+def _with_noise(rng: np.random.Generator, scene: Scene, shaken: Samples, modality: Stream) -> Samples:
     """Adds far-off traffic, what wind shakes into the ground and the digitiser's noise; then the digitiser's gain."""
     shape = (shaken.shape[0], modality.channels, shaken.shape[1])
     f = frequencies(modality.samples, modality.rate_hz)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from rep_edge.errors import InputError, MissingExtraError
 from rep_edge.runtime.events.clip_files import COLUMNS, ROWS, Clip, clip_files, flac, miniseed, require_writers
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 NAN = np.float32(np.nan)
 
@@ -106,14 +106,14 @@ def test_channels_are_sorted_as_they_were_and_a_gap_in_one_is_a_gap_in_all() -> 
 
 
 def test_rates_that_are_not_whole_are_kept_in_miniseed() -> None:
-    slow = Modality(name="slow", rate_hz=333.33, samples=333, unit="full scale")
+    slow = Stream(name="slow", rate_hz=333.33, samples=333, unit="full scale")
     contents = clip_files(end_of("t1"), {"slow": np.full((1, 400), 0.5, np.float32)}, START_S, [slow])
     (trace,) = read_miniseed(contents["slow.mseed"])
     assert trace.stats.sampling_rate == pytest.approx(333.33, rel=1e-6)
 
 
 def test_more_channels_than_codes_are_refused() -> None:
-    many = Modality(name="many", rate_hz=10, samples=10, channels=40)
+    many = Stream(name="many", rate_hz=10, samples=10, channels=40)
     with pytest.raises(InputError, match="many: a clip has 35 channels at most, not 40"):
         miniseed(np.zeros((40, 10), np.float32), many, START_S, "yard")
 

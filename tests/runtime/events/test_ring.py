@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rep_edge.runtime.events.ring import Ring
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
-PAIR = Modality(name="pair", rate_hz=10, samples=8, channels=2)
+PAIR = Stream(name="pair", rate_hz=10, samples=8, channels=2)
 
 
-def line(start: int, stop: int, modality: Modality = SEISMIC) -> np.ndarray:
+def line(start: int, stop: int, modality: Stream = SEISMIC) -> np.ndarray:
     """Samples whose value is their place."""
     return np.tile(np.arange(start, stop, dtype=np.float32), (modality.channels, 1))
 

@@ -27,7 +27,7 @@ from rep_edge.runtime.sources.sds import SdsSource
 from rep_edge.runtime.sources.seedlink import SeedLinkSource
 from rep_edge.runtime.sources.shake import ShakeSource
 from rep_edge.runtime.sources.uri import parse_peer, parse_uri, without_passwords
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
         ("rtsps:camera:322", ACOUSTIC, RtspSource, "rtsps://camera:322"),
     ],
 )
-def test_live_sensors(uri: str, modality: Modality, kind: type[Source], address: str) -> None:
+def test_live_sensors(uri: str, modality: Stream, kind: type[Source], address: str) -> None:
     source = open_source(modality.name, uri, modality)
     assert type(source) is kind
     assert source.address == address

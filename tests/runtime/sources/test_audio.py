@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rep_edge.errors import InputError, MissingExtraError
 from rep_edge.runtime.sources.audio import read_audio
 from rep_edge.runtime.sources.recording import Recording
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 
 def write(path: Path, values: NDArray[np.float32], rate_hz: int = 800) -> Path:
@@ -27,7 +27,7 @@ def tone(seconds: float, rate_hz: int, hz: float = 100.0, channels: int = 1) -> 
     return np.tile(0.5 * np.sin(2 * np.pi * hz * t), (channels, 1)).astype(np.float32)
 
 
-def whole(recording: Recording, modality: Modality) -> NDArray[np.float32]:
+def whole(recording: Recording, modality: Stream) -> NDArray[np.float32]:
     """All pieces in one, after seeing that each follows on the one before."""
     pieces = list(recording.pieces())
     at = 0
@@ -59,7 +59,7 @@ def test_another_rate_is_resampled_and_told(tmp_path: Path, rate_hz: int) -> Non
 
 
 def test_a_rate_that_is_not_whole(tmp_path: Path) -> None:
-    odd = Modality(name="vibration", rate_hz=1000 / 3, samples=667)
+    odd = Stream(name="vibration", rate_hz=1000 / 3, samples=667)
     recording = read_audio(write(tmp_path / "a.wav", tone(3, 333, hz=20), 333), odd)
     assert (recording.note, recording.length_s) == ("333 Hz", pytest.approx(2.997))
     assert whole(recording, odd).shape == (1, 999)

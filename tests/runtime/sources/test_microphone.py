@@ -216,9 +216,9 @@ REAL = """
 import threading
 from rep_edge.runtime.sources.live import SourceError
 from rep_edge.runtime.sources.microphone import MicrophoneSource
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 for device in ("nothing", "", "broken"):
-    source = MicrophoneSource(Modality(name="acoustic", rate_hz=8000, samples=8000), device, 8000)
+    source = MicrophoneSource(Stream(name="acoustic", rate_hz=8000, samples=8000), device, 8000)
     try:
         chunks = source.chunks(threading.Event())
         made = [next(chunks) for _ in range(5)]

@@ -20,10 +20,10 @@ from rep_edge.errors import InputError, MissingExtraError
 from rep_edge.runtime.sources import mqtt
 from rep_edge.runtime.sources.live import Chunk, SourceError
 from rep_edge.runtime.sources.mqtt import MqttSource
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
-SEISMIC = Modality(name="seismic", rate_hz=100, samples=100, unit="counts")
-MAGNETIC = Modality(name="magnetic", rate_hz=50, samples=50, channels=3, unit="T")
+SEISMIC = Stream(name="seismic", rate_hz=100, samples=100, unit="counts")
+MAGNETIC = Stream(name="magnetic", rate_hz=50, samples=50, channels=3, unit="T")
 TOPIC = "yard/geophone/raw"
 START_S = 1588000000.25
 
@@ -87,7 +87,7 @@ class Listening:
             self.error = error
 
 
-def source_of(broker: Broker, modality: Modality = SEISMIC, **options: object) -> MqttSource:
+def source_of(broker: Broker, modality: Stream = SEISMIC, **options: object) -> MqttSource:
     return MqttSource(modality, broker.host, broker.port, **{"topic": TOPIC, **options})  # type: ignore[arg-type]
 
 

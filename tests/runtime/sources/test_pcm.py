@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rep_edge.runtime.sources.frames import Format, Frames
 from rep_edge.runtime.sources.live import SourceError
 from rep_edge.runtime.sources.pcm import PcmSource
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def pipe() -> Iterator[tuple[int, int]]:
         ("s32le", SEISMIC, "<i4", 1.0),
     ],
 )
-def test_formats(format: Format, modality: Modality, dtype: str, scale: float, pipe: tuple[int, int]) -> None:
+def test_formats(format: Format, modality: Stream, dtype: str, scale: float, pipe: tuple[int, int]) -> None:
     sent = np.array([0, 1, -1, 30000, -32768], dtype)
     os.write(pipe[1], sent.tobytes())
     os.close(pipe[1])

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from rep_edge.runtime.sources.live import Chunk
 from rep_edge.runtime.sources.resampling import StreamingResampler
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 RATES = [(48000.0, 8000.0), (44100.0, 8000.0), (200.0, 100.0), (50.0, 100.0), (100.5, 100.0), (99.9, 333.3)]
 
 
-def modality(rate_hz: float, channels: int = 1) -> Modality:
-    return Modality(name="m", rate_hz=rate_hz, samples=100, channels=channels)
+def modality(rate_hz: float, channels: int = 1) -> Stream:
+    return Stream(name="m", rate_hz=rate_hz, samples=100, channels=channels)
 
 
 def cut(values: NDArray[np.float32], rate_hz: float, lengths: Iterable[int], start_s: float = 0.0) -> list[Chunk]:

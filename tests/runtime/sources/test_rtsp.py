@@ -18,10 +18,10 @@ from rep_edge.errors import InputError
 from rep_edge.runtime.sources import rtsp
 from rep_edge.runtime.sources.live import Chunk, SourceError
 from rep_edge.runtime.sources.rtsp import RtspSource
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 RATE_HZ = 8000
-SOUND = Modality(name="acoustic", rate_hz=RATE_HZ, samples=RATE_HZ, unit="full scale")
+SOUND = Stream(name="acoustic", rate_hz=RATE_HZ, samples=RATE_HZ, unit="full scale")
 
 ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 

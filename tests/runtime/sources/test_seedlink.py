@@ -18,9 +18,9 @@ from rep_edge.errors import InputError, MissingExtraError
 from rep_edge.runtime.sources import seedlink
 from rep_edge.runtime.sources.live import Chunk, SourceError
 from rep_edge.runtime.sources.seedlink import SeedLinkSource
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
-SEISMIC = Modality(name="seismic", rate_hz=100, samples=100, unit="counts")
+SEISMIC = Stream(name="seismic", rate_hz=100, samples=100, unit="counts")
 START_S = 1704067200.0
 COUNTS = np.arange(200) % 37 - 18
 
@@ -226,7 +226,7 @@ def test_codes_that_are_none_are_a_mistake(name: str, code: str) -> None:
 
 
 def test_a_modality_of_several_channels_is_a_mistake() -> None:
-    three = Modality(name="seismic", rate_hz=100, samples=100, channels=3)
+    three = Stream(name="seismic", rate_hz=100, samples=100, channels=3)
     with pytest.raises(InputError, match="is one channel"):
         SeedLinkSource(three, "127.0.0.1", network="AM", station="R24FA", location="00", channel="EHZ")
 

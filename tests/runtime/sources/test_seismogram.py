@@ -13,7 +13,7 @@ from recorded import EPOCH_S, counts, write_mseed
 
 from rep_edge.errors import InputError, MissingExtraError
 from rep_edge.runtime.sources.seismogram import read_seismogram
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
 DATA = Path(os.environ.get("REP_EDGE_DATA", "/nonexistent"))
 
@@ -139,7 +139,7 @@ def test_a_missing_package_is_named(tmp_path: Path, package: str, monkeypatch: p
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="REP_EDGE_DATA names no folder")
 def test_a_raspberry_shake() -> None:
-    geophone = Modality(name="seismic", rate_hz=100, samples=200)
+    geophone = Stream(name="seismic", rate_hz=100, samples=200)
     recording = read_seismogram(DATA / "rsudp_shake4d_100hz.ms", geophone)
     assert recording.note.startswith("100 Hz, channel AM.R24FA.00.EHZ (not ")
     values = np.concatenate([p.values for p in recording.pieces()], axis=1)

@@ -15,10 +15,10 @@ from rep_edge.errors import InputError
 from rep_edge.runtime.sources import datagrams, shake
 from rep_edge.runtime.sources.live import Chunk, SourceError
 from rep_edge.runtime.sources.shake import Packet, ShakeSource, parse_packet
-from rep_edge.signals import Modality
+from rep_edge.signals import Stream
 
-SEISMIC = Modality(name="seismic", rate_hz=100, samples=100, unit="counts")
-ACOUSTIC = Modality(name="acoustic", rate_hz=800, samples=800)
+SEISMIC = Stream(name="seismic", rate_hz=100, samples=100, unit="counts")
+ACOUSTIC = Stream(name="acoustic", rate_hz=800, samples=800)
 HOST = "127.0.0.1"
 START_S = 1588000000.123
 
@@ -235,7 +235,7 @@ def test_infrasound_is_no_substitute_for_a_microphone() -> None:
         ({"channel": "EH'"}, "channel must be"),
         ({"sender": "shake.local"}, "sender must be an IP address"),
         ({"rate_hz": 0.0}, "rate_hz must be above 0"),
-        ({"modality": Modality(name="seismic", rate_hz=100, samples=100, channels=3)}, "is one channel"),
+        ({"modality": Stream(name="seismic", rate_hz=100, samples=100, channels=3)}, "is one channel"),
     ],
 )
 def test_an_address_that_cannot_be_is_a_mistake(given_: dict[str, object], problem: str) -> None:
