@@ -150,7 +150,7 @@ class MultConfig(Section, frozen=True, kw_only=True, tag_field="kind", tag="mult
     width: int = 30
     heads: int = 5
     layers: int = 5
-    memory_layers: int = 3
+    memory_layers: int = 5
     kernel: int = 1
     attention_dropout: Share = 0.1
     relu_dropout: Share = 0.1
@@ -205,7 +205,8 @@ class AdapterConfig(Section, frozen=True, kw_only=True):
 class TrainConfig(Section, frozen=True, kw_only=True):
     """One stage of training.
 
-    epochs: passes over the training windows; batch_size: windows per step over all devices.
+    epochs: passes over the training windows; batch_size: windows per step over all devices; micro_batch: windows of it
+        that are in memory at once (0: all of them), their gradients added up.
     learning_rate: peak rate after warm-up; warmup: share of the steps; floor: last rate as a share of the peak
         (cosine).
     missing_rate: share of training windows that lose a modality (stage 2 only; the patterns share it equally). 0 is
@@ -223,6 +224,7 @@ class TrainConfig(Section, frozen=True, kw_only=True):
 
     epochs: Count = 20
     batch_size: Count = 64
+    micro_batch: Natural = 0
     learning_rate: Positive = 1e-3
     weight_decay: NotNegative = 0.05
     warmup: Share = 0.1
@@ -269,6 +271,14 @@ def read_config(path: Path) -> Config:
         raise InputError(f"{path}: {error}") from error
     except ImportError as error:
         raise InputError('PyYAML is not installed: run  pip install "rep-edge[train]"') from error
+
+
+def with_random_init(config: Config) -> Config:
+    """The same with towers that start from random weights. Raises InputError where none start from trained ones."""
+    if not isinstance(config.encoder, ClipConfig):
+        raise InputError("--random-init: is for an encoder of kind clip; others start from random weights anyway")
+    encoder = msgspec.structs.replace(config.encoder, random_init=True, pretrained=None)
+    return msgspec.structs.replace(config, encoder=encoder)
 
 
 def config_from(plain: object) -> Config:

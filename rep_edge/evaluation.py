@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
@@ -28,6 +28,10 @@ COMBINED = ("both missing", "any missing")
 """Names of the setting in which each modality goes missing, one at a time, in an equal share of the windows."""
 
 Targets = NDArray[Any]
+Tables: TypeAlias = list[list[Pattern]]
+"""Missing tables: a pattern for every window."""
+TableMaker: TypeAlias = Callable[[WindowSpec, int, Sequence[str], float], Tables]
+"""(spec, number of windows, modalities that go missing, rate) -> tables."""
 
 
 class Scores(NamedTuple):
@@ -130,26 +134,31 @@ def _half_width(task: Task, metric: str, table: Answers, targets: Targets, recor
     return float(high - low) / 2
 
 
-def compose(
-    spec: WindowSpec, by_pattern: Mapping[Pattern, Answers], missing: Sequence[str], rate: float, seed: int
-) -> Answers:
-    """Each window's answers under the pattern that the missing table of this seed gives it."""
-    n = len(by_pattern[spec.complete])
-    patterns = draw_patterns(spec, n, missing, rate, derive_seed(seed, "missing table"))
-    return np.stack([by_pattern[pattern][i] for i, pattern in enumerate(patterns)])
+def compose(by_pattern: Mapping[Pattern, Answers], table: Sequence[Pattern]) -> Answers:
+    """Each window's answers under the pattern that a missing table gives it."""
+    return np.stack([by_pattern[pattern][i] for i, pattern in enumerate(table)])
 
 
-def evaluate(method: str, seed: int, model: RepModel, windows: WindowBatches, draws: int = DRAWS) -> list[Row]:
+def drawn_tables(spec: WindowSpec, n: int, missing: Sequence[str], rate: float, draws: int = DRAWS) -> Tables:
+    """Which of n windows lose what, drawn `draws` times; once where every draw gives the same."""
+    same = rate == 0 or (rate == 1 and len(missing) == 1)
+    seeds = range(1 if same else draws)
+    return [draw_patterns(spec, n, missing, rate, derive_seed(seed, "missing table")) for seed in seeds]
+
+
+def evaluate(
+    method: str, seed: int, model: RepModel, windows: WindowBatches, tables: TableMaker = drawn_tables
+) -> list[Row]:
     """All rows of one model: every pattern, then every setting over the missing rates.
 
-    seed: of the model's training, for the rows. Which windows lose what is drawn `draws` times, alike for every model,
-    and the scores are the mean over the draws.
+    seed: of the model's training, for the rows. tables: which windows lose what, alike for every model; the scores are
+    the mean over the tables.
     """
     by_pattern = pattern_answers(model, windows)
     targets, recordings = windows.targets.numpy(), windows.dataset.recordings
 
-    def row(setting: str, rate: float | None, tables: Sequence[Answers]) -> Row:
-        found = score(model.task, model.metric, tables, targets, recordings)
+    def row(setting: str, rate: float | None, said: Sequence[Answers]) -> Row:
+        found = score(model.task, model.metric, said, targets, recordings)
         return Row(
             method=method,
             setting=setting,
@@ -164,8 +173,6 @@ def evaluate(method: str, seed: int, model: RepModel, windows: WindowBatches, dr
     rows = [row(model.spec.pattern_name(pattern), None, [found]) for pattern, found in by_pattern.items()]
     for setting, missing in settings(model.spec).items():
         for rate in RATES:
-            # Where every draw gives the same table, one is enough.
-            same = rate == 0 or (rate == 1 and len(missing) == 1)
-            seeds = range(1 if same else draws)
-            rows.append(row(setting, rate, [compose(model.spec, by_pattern, missing, rate, k) for k in seeds]))
+            drawn = tables(model.spec, len(windows), missing, rate)
+            rows.append(row(setting, rate, [compose(by_pattern, table) for table in drawn]))
     return rows

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
-from torch import Tensor, nn
+from torch import Tensor
 
 from rep_edge.checkpoint import RECORD, load_pretrained, read_record, save_pretrained
 from rep_edge.config import Config, TrainConfig
@@ -126,7 +126,7 @@ class _Loop(NamedTuple):
 
     fabric: Fabric
     stage: Stage
-    wrapped: nn.Module
+    wrapped: Any
     optimizer: Any
     state: RunState
     per_epoch: int
@@ -161,20 +161,32 @@ class _Loop(NamedTuple):
         # The wrapped optimizer's groups are a copy that a restored state does not reach.
         for group in self.state.optimizer.param_groups:
             group["lr"] = learning_rate(self.state.step, steps, config)
-        moved = {name: self.fabric.to_device(values) for name, values in windows.items()}
-        loss: Tensor = self.wrapped(moved, self.fabric.to_device(targets), patterns)
-        value = float(loss.detach())
+        self.optimizer.zero_grad()
+        value = self.backward(windows, targets, patterns)
         if not math.isfinite(value):
             raise InputError(
                 f"train: the loss is {value} at step {self.state.step}; lower learning_rate or check the data"
             )
-        self.optimizer.zero_grad()
-        self.fabric.backward(loss)
         self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
         self.optimizer.step()
         self.state.step += 1
         self.state.loss_sum += value
         return value
+
+    def backward(self, windows: dict[str, Tensor], targets: Tensor, patterns: Sequence[Pattern]) -> float:
+        """Gradients of the mean loss, in parts of `micro_batch` windows; returns that loss."""
+        count = len(targets)
+        size = self.stage.config.micro_batch or count
+        total = 0.0
+        for start in range(0, count, size):
+            rows = slice(start, start + size)
+            part = {name: self.fabric.to_device(values[rows]) for name, values in windows.items()}
+            loss: Tensor = self.wrapped(part, self.fabric.to_device(targets[rows]), patterns[rows])
+            share = len(targets[rows]) / count
+            with self.fabric.no_backward_sync(self.wrapped, enabled=rows.stop < count):
+                self.fabric.backward(loss * share)
+            total += float(loss.detach()) * share
+        return total
 
     def save(self) -> None:
         """The state on disk, written by the first device alone."""

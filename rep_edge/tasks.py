@@ -19,6 +19,7 @@ from torchmetrics.functional.classification import (
     multilabel_f1_score,
 )
 
+from rep_edge import sentiment_metrics as sentiment
 from rep_edge.errors import InputError
 
 BINS = 15
@@ -179,8 +180,6 @@ class Regression(Task):
         return functional.l1_loss(output, taught)
 
     def scores(self, answers: Answers, targets: NDArray[Any]) -> dict[str, float]:
-        from rep_edge import sentiment_metrics as sentiment
-
         return {name: getattr(sentiment, name)(answers[:, 0], targets) for name in self.metrics}
 
 

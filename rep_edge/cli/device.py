@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 BundlePath = Annotated[Path, typer.Argument(help="Folder that export wrote.")]
 Sources = Annotated[
     list[str] | None,
-    typer.Option("--source", help="NAME=PATH: a sensor of the bundle and its WAV, FLAC or miniSEED file. Repeatable."),
+    typer.Option(
+        "--source",
+        help="NAME=PATH: a sensor and its WAV, FLAC or miniSEED file; image=PICTURE, text=TEXT, audio=FEATURES.npy. "
+        "Repeatable.",
+    ),
 ]
 LiveSources = Annotated[
     list[str] | None,
@@ -71,12 +75,16 @@ def classify(
     require_gpu: RequireGpu = False,
     json: Json = False,
 ) -> None:
-    """Classify recordings window by window, as fast as possible, and sum up."""
+    """Classify recordings window by window, or one example of images, texts and features; any may be left out."""
+    from rep_edge.cli.example import classify_example
     from rep_edge.runtime.replay import Replay
     from rep_edge.runtime.sources.address import open_sources
     from rep_edge.runtime.streaming import StreamingClassifier
 
     classifier = _load(bundle, backend, precision, require_gpu)
+    if not classifier.spec.hop_s:
+        classify_example(classifier, source or [], json)
+        return
     recordings = open_sources(source or [], classifier.spec)
     replay = Replay(recordings, classifier.spec)
     _tell_start(classifier, _notes(recordings))

@@ -11,11 +11,13 @@ import typer
 from rep_edge.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rep_edge.config import Config
     from rep_edge.data.splits import Splits
+    from rep_edge.evaluation import TableMaker, Tables
     from rep_edge.model import RepModel
+    from rep_edge.signals import WindowSpec
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to write; a run that was cut off goes on in it.")]
 
@@ -27,12 +29,20 @@ def register(app: typer.Typer) -> None:
     app.command()(evaluate)
 
 
-def train(config: Annotated[Path, typer.Argument(help="YAML file of the experiment.")], out: Out) -> None:
-    """Train the backbone on windows with all sensors (stage 1)."""
-    from rep_edge.config import read_config
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file of the experiment.")],
+    out: Out,
+    random_init: Annotated[
+        bool, typer.Option("--random-init", help="CLIP's towers start from random weights, not from trained ones.")
+    ] = False,
+) -> None:
+    """Train the backbone on windows with all modalities (stage 1)."""
+    from rep_edge.config import read_config, with_random_init
     from rep_edge.training import train_backbone
 
     experiment = read_config(config)
+    if random_init:
+        experiment = with_random_init(experiment)
     train_backbone(experiment, _open(experiment), out)
     _tell(out, "backbone")
 
@@ -42,16 +52,19 @@ def adapt(
     config: Annotated[Path, typer.Option("--config", help="YAML file of the experiment.")],
     out: Out,
 ) -> None:
-    """Train the adapter on the frozen backbone while sensors drop out (stage 2)."""
+    """Train the adapter on the frozen backbone while modalities drop out (stage 2)."""
     from rep_edge.checkpoint import load_pretrained
     from rep_edge.config import read_config
+    from rep_edge.parameters import parameter_line
     from rep_edge.training import adapt as run
 
     experiment = read_config(config)
     model = load_pretrained(backbone)
     if model.stage != "backbone":
         raise InputError(f"{backbone}: is adapted already; give the folder that rep-edge train wrote")
-    run(model, experiment, _open(experiment), out)
+    splits = _open(experiment, model.tokenizers)
+    print(parameter_line(model, experiment), file=sys.stderr)
+    run(model, experiment, splits, out)
     _tell(out, "adapted model")
 
 
@@ -59,7 +72,7 @@ def evaluate(
     checkpoints: Annotated[list[Path], typer.Argument(help="Folders that train or adapt wrote.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for evaluation.json and evaluation.png.")],
 ) -> None:
-    """Score models on the same test windows over missing rates and live sensors."""
+    """Score models on the same test windows over missing rates and live modalities."""
     import msgspec
     import torch
     from rich.console import Console
@@ -81,11 +94,12 @@ def evaluate(
             "evaluate it on the data it was trained on"
         )
     windows = WindowBatches(test)
+    tables = _tables(models[0].config, test.name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rows: list[Row] = []
     for name, model in zip(method_names(checkpoints, models), models, strict=True):
         print(f"evaluating {name} on {len(windows)} windows", file=sys.stderr)
-        rows += score(name, model.config.seed, model.to(device), windows)
+        rows += score(name, model.config.seed, model.to(device), windows, tables)
         model.cpu()
     write_file(out / "evaluation.json", msgspec.json.format(msgspec.json.encode(rows), indent=1))
     print_report(rows, Console())
@@ -146,6 +160,22 @@ def _open(config: Config, tokenizers: Mapping[str, str] | None = None) -> Splits
         parts = ", ".join(f"{label} {count}" for label, count in counted.items())
         print(f"  {name}: {len(side)} windows ({parts})", file=sys.stderr)
     return splits
+
+
+def _tables(config: Config, dataset: str) -> TableMaker:
+    """The saved missing tables of the test windows where the configuration keeps tables, else drawn ones."""
+    from rep_edge.data.missing_tables import missing_table
+    from rep_edge.evaluation import drawn_tables
+
+    folder = config.adapt.tables
+    if folder is None:
+        return drawn_tables
+    print(f"missing tables of the test windows: {folder}, one for each rate, seed {config.seed}", file=sys.stderr)
+
+    def saved(spec: WindowSpec, n: int, missing: Sequence[str], rate: float) -> Tables:
+        return [missing_table(Path(folder), dataset, "test", spec, n, missing, rate, config.seed)]
+
+    return saved
 
 
 def _tell(out: Path, what: str) -> None:

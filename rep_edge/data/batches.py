@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rep_edge.data.windows import Window, WindowDataset
+from rep_edge.errors import InputError
 
 MEMORY_LIMIT = 2 << 30
 """Bytes of windows that are kept in memory."""
@@ -37,7 +38,11 @@ class WindowBatches:
         """For each batch of indices, name -> [B, *shape of the modality]."""
         if self._stored is None:
             order = [indices.tolist() for indices in batches]
-            yield from DataLoader(_Values(self.dataset), batch_sampler=order, num_workers=2, collate_fn=_collate)
+            for batch in DataLoader(_Values(self.dataset), batch_sampler=order, num_workers=2, collate_fn=_collate):
+                # Raised in a worker it would come out with that process's traceback as its message.
+                if isinstance(batch, InputError):
+                    raise batch
+                yield batch
             return
         for indices in batches:
             chosen = torch.from_numpy(indices)
@@ -60,15 +65,21 @@ class WindowBatches:
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-class _Values(Dataset[Window]):
-    """A WindowDataset in the form torch's loader takes."""
+class _Values(Dataset[Window | InputError]):
+    """A WindowDataset in the form torch's loader takes; a window that cannot be read is its error."""
 
     def __init__(self, dataset: WindowDataset) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, index: int) -> Window:
-        return self.dataset[index]
+    def __getitem__(self, index: int) -> Window | InputError:
+        try:
+            return self.dataset[index]
+        except InputError as error:
+            return error
 
 
-def _collate(windows: list[Window]) -> dict[str, Tensor]:
+def _collate(read: list[Window | InputError]) -> dict[str, Tensor] | InputError:
+    windows = [window for window in read if not isinstance(window, InputError)]
+    if len(windows) < len(read):
+        return next(error for error in read if isinstance(error, InputError))
     return {name: torch.from_numpy(np.stack([w.values[name] for w in windows])) for name in windows[0].values}
