@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,8 @@ import msgspec
 import onnx
 
 from rep_edge.calibration.adversarial import adversarial_windows
-from rep_edge.calibration.weights import share_weights
+from rep_edge.calibration.weights import SharedWeights
+from rep_edge.errors import InputError
 from rep_edge.export.dependence import check_dependence
 from rep_edge.export.folding import fold
 from rep_edge.export.health import health_records
@@ -21,10 +23,9 @@ from rep_edge.export.specialise import PatternGraph, specialise
 from rep_edge.files import new_folder, require_new, write_file
 from rep_edge.model import RepModel
 from rep_edge.provenance import git_revision, package_versions
-from rep_edge.runtime.bundle import MANIFEST, file_record
+from rep_edge.runtime.bundle import MANIFEST, record_of
 from rep_edge.runtime.manifest import (
     SCHEMA_VERSION,
-    FileRecord,
     GraphRecord,
     Manifest,
     ParityRecord,
@@ -58,12 +59,25 @@ def optimised_graph(graph: PatternGraph, name: str) -> onnx.ModelProto:
     return model
 
 
-def write_graphs(graphs: dict[str, onnx.ModelProto], folder: Path) -> None:
-    """graphs/<name>.fp32.onnx for every graph and the weights file they share, into a folder of one's own."""
-    blob = share_weights(list(graphs.values()), Path(WEIGHTS).name)
-    write_file(folder / WEIGHTS, blob)
-    for name, model in graphs.items():
-        write_file(folder / graph_path(name), model.SerializeToString())
+def write_graphs(graphs: Iterable[tuple[str, onnx.ModelProto]], folder: Path) -> None:
+    """graphs/<name>.fp32.onnx for every graph and the weights file they share, into a folder of one's own.
+
+    One graph at a time is in memory with its weights. Raises InputError where the disk is full.
+    """
+    path = folder / WEIGHTS
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as stream:
+            weights = SharedWeights(stream, path.name)
+            for name, model in graphs:
+                weights.absorb(model)
+                write_file(folder / graph_path(name), model.SerializeToString())
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); free space or choose another folder"
+        ) from error
 
 
 def graph_path(pattern: str) -> str:
@@ -85,14 +99,17 @@ def export_bundle(model: RepModel, out: Path, source: Source, tell: Tell) -> Man
     require_new(out)
     spec = model.spec
     patterns = {spec.pattern_name(pattern): pattern for pattern in spec.patterns()}
-    graphs = {}
-    for name, pattern in patterns.items():
-        tell(f"{name}: tracing and folding")
-        graphs[name] = optimised_graph(specialise(model, pattern), name)
-        tell(f"{name}: {len(graphs[name].graph.node)} nodes, all of them depend on a live sensor")
+
+    def graphs() -> Iterator[tuple[str, onnx.ModelProto]]:
+        for name, pattern in patterns.items():
+            tell(f"{name}: tracing and folding")
+            graph = optimised_graph(specialise(model, pattern), name)
+            tell(f"{name}: {len(graph.graph.node)} nodes, all of them depend on a live modality")
+            yield name, graph
+
     kinds = {"real": source.windows, **adversarial_windows(spec, model.config.seed)}
     with new_folder(out) as folder:
-        write_graphs(graphs, folder)
+        write_graphs(graphs(), folder)
         for name, definition in model.tokenizers.items():
             write_file(folder / tokenizer_path(name), definition.encode())
         parity = {}
@@ -112,10 +129,10 @@ def _manifest(model: RepModel, folder: Path, parity: dict[str, ParityRecord], so
         hop_s=model.spec.hop_s,
         labels=model.labels,
         graphs=tuple(
-            GraphRecord(pattern=name, precision=PRECISION, file=_record(folder, graph_path(name)), parity=record)
+            GraphRecord(pattern=name, precision=PRECISION, file=record_of(folder, graph_path(name)), parity=record)
             for name, record in parity.items()
         ),
-        weights={PRECISION: _record(folder, WEIGHTS)},
+        weights={PRECISION: record_of(folder, WEIGHTS)},
         temperatures=dict.fromkeys(parity, 1.0),
         provenance=Provenance(
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -127,9 +144,5 @@ def _manifest(model: RepModel, folder: Path, parity: dict[str, ParityRecord], so
         ),
         health={} if source.training is None else health_records(model.spec, source.training),
         task=model.config.task,
-        tokenizers={name: _record(folder, tokenizer_path(name)) for name in model.tokenizers},
+        tokenizers={name: record_of(folder, tokenizer_path(name)) for name in model.tokenizers},
     )
-
-
-def _record(folder: Path, path: str) -> FileRecord:
-    return file_record(path, (folder / path).read_bytes())

@@ -6,14 +6,15 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rep_edge.export.specialise import PatternGraph
+from rep_edge.signals import Modality
 
 OPSET = 20
 """Has LayerNormalization and Gelu as operators; ONNX Runtime 1.17, TensorRT 10 and all later ones read it."""
@@ -22,18 +23,22 @@ BATCH = "batch"
 
 
 def to_onnx(graph: PatternGraph) -> onnx.ModelProto:
-    """Trace the module with torch.export; weights inside the model. Input i: [batch, *shape of the modality]."""
-    spec = graph.model.spec
+    """The graph of one pattern; weights inside the model."""
+    return traced(graph, [graph.model.spec[name] for name in graph.names])
+
+
+def traced(module: nn.Module, live: Sequence[Modality]) -> onnx.ModelProto:
+    """Trace a module with torch.export. It takes one tensor [batch, *shape] for each live modality, named after it."""
     # Two windows: a batch of one would be taken for a constant.
-    examples: tuple[Tensor, ...] = tuple(torch.from_numpy(np.stack([spec[n].blank()] * 2)) for n in graph.names)
+    examples: tuple[Tensor, ...] = tuple(torch.from_numpy(np.stack([m.blank()] * 2)) for m in live)
     batch = torch.export.Dim(BATCH)
     with _quiet():
         program = torch.onnx.export(
-            graph,
+            module,
             examples,
             dynamo=True,
             dynamic_shapes=(tuple({0: batch} for _ in examples),),
-            input_names=list(graph.names),
+            input_names=[m.name for m in live],
             output_names=[OUTPUT],
             opset_version=OPSET,
             optimize=True,

@@ -24,7 +24,7 @@ BACKBONE = "backbone"
 def write_plain_graphs(model: RepModel, folder: Path) -> dict[str, Path]:
     """The graphs of the backbone and of each tower alone, made as a bundle's: "backbone" or modality -> file."""
     modules = {BACKBONE: specialise_backbone(model), **{n: specialise_tower(model, n) for n in model.spec.names}}
-    write_graphs({name: optimised_graph(module, name) for name, module in modules.items()}, folder)
+    write_graphs(((name, optimised_graph(module, name)) for name, module in modules.items()), folder)
     return {name: folder / graph_path(name) for name in modules}
 
 

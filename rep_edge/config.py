@@ -145,6 +145,7 @@ class MultConfig(Section, frozen=True, kw_only=True, tag_field="kind", tag="mult
 
     width: of one stream of cross-modal attention; heads: of every block; layers: cross-modal blocks of each stream;
     memory_layers: self-attention blocks behind them; kernel: taps of the temporal convolution.
+    pretrained: a checkpoint whose towers stage 1 starts from, such as one trained on CMU-MOSEI.
     """
 
     width: int = 30
@@ -157,6 +158,7 @@ class MultConfig(Section, frozen=True, kw_only=True, tag_field="kind", tag="mult
     residual_dropout: Share = 0.1
     embedding_dropout: Share = 0.25
     output_dropout: Share = 0.1
+    pretrained: str | None = None
 
 
 EncoderConfig = SwinConfig | ClipConfig | MultConfig

@@ -90,7 +90,7 @@ def fit(stage: Stage, splits: Splits, out: Path) -> RepModel:
             state.end_epoch(state.loss_sum / per_epoch, score)
             progress.epoch(len(state.history), config.epochs, state.history[-1], state.best)
             loop.save()
-    model.load_state_dict(state.best_weights)
+    model.load_state_dict(state.best_weights, strict=False)
     model = model.cpu().eval()
     if fabric.is_global_zero:
         write_file(out / HISTORY, msgspec.json.format(msgspec.json.encode(state.history), indent=1))

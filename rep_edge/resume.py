@@ -37,7 +37,11 @@ class RunState:
         self.loss_sum = 0.0
         if score > self.best:
             self.best, self.best_epoch = score, len(self.history)
-            self.best_weights = {name: t.detach().cpu().clone() for name, t in self.model.state_dict().items()}
+            self.best_weights = {name: p.detach().cpu().clone() for name, p in self.learned().items()}
+
+    def learned(self) -> dict[str, Tensor]:
+        """The parameters that training changes; frozen towers, often the most by far, are as the run found them."""
+        return {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
 
     def stale(self, patience: int) -> bool:
         """Whether the last `patience` epochs were no better than the best one before them (0: never)."""
@@ -47,7 +51,7 @@ class RunState:
         """Replace the state in `folder`; the file is whole at any time."""
         kept = ("run", "step", "best", "best_epoch", "loss_sum", "best_weights", "history")
         state = {name: getattr(self, name) for name in kept}
-        state |= {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        state |= {"model": self.learned(), "optimizer": self.optimizer.state_dict()}
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_file(folder / STATE, buffer.getvalue())
@@ -66,7 +70,7 @@ class RunState:
                 f"{folder}: holds an unfinished run with other settings, data or backbone; "
                 f"choose another folder or remove {STATE} there"
             )
-        self.model.load_state_dict(state["model"])
+        self.model.load_state_dict(state["model"], strict=False)
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.loss_sum = state["step"], state["loss_sum"]
         self.best, self.best_epoch, self.best_weights = state["best"], state["best_epoch"], state["best_weights"]

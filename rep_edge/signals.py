@@ -141,7 +141,7 @@ class Text(Named, frozen=True, kw_only=True, tag_field="kind", tag="text"):
     tokens: length that every text is cut or padded to, start and end of text included. vocabulary: number of ids.
     placeholder: ids of the empty text, which stands for a missing one; end: id of the end of text, also where a longer
     text is cut off. pad: id behind it. clean: whether a text is mended first as CLIP's are: broken encodings, HTML
-    entities and white space.
+    entities, white space, lower case.
     """
 
     dtype: ClassVar[Literal["float32", "int64"]] = "int64"

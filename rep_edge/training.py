@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rep_edge.config import Config
+from rep_edge.carrying import carry_towers
+from rep_edge.config import Config, MultConfig
 from rep_edge.data.batches import WindowBatches
 from rep_edge.data.missing import share_out
 from rep_edge.data.splits import Splits, Subset
@@ -34,6 +35,8 @@ def train_backbone(config: Config, splits: Splits, out: Path, *, pattern: Patter
     """
     torch.manual_seed(derive_seed(config.seed, "weights"))
     model = starting_model(config, splits.train.labels)
+    if isinstance(config.encoder, MultConfig) and config.encoder.pretrained is not None:
+        carry_towers(model, Path(config.encoder.pretrained))
     model.train_only("adapter" if config.train.trainable == "head" else "everything")
     live = config.signals.complete if pattern is None else pattern
 

@@ -66,6 +66,12 @@ def file_record(path: str, content: bytes) -> FileRecord:
     return FileRecord(path=path, size=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
+def record_of(folder: Path, path: str) -> FileRecord:
+    """The same of a file that lies in `folder` already, read in pieces."""
+    file = folder / path
+    return FileRecord(path=path, size=file.stat().st_size, sha256=_sha256(file))
+
+
 def listed_files(manifest: Manifest) -> tuple[FileRecord, ...]:
     """Every file that a manifest lists: graphs, weights, tokenizers, engines."""
     graphs, engines = (graph.file for graph in manifest.graphs), (engine.file for engine in manifest.engines)

@@ -17,6 +17,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor, nn
 
 from rep_edge.data.batches import WindowBatches
+from rep_edge.data.missing import draw_patterns
 from rep_edge.data.windows import Window
 from rep_edge.evaluation import (
     RATES,
@@ -131,7 +132,8 @@ def test_settings_are_each_modality_and_all_of_them() -> None:
 def test_a_table_takes_each_window_from_the_pattern_it_was_given(n: int, rate: float, seed: int, both: bool) -> None:
     spec = spec_of("ab")
     marked = {p: np.full((n, 2), k, np.float32) for k, p in enumerate(spec.patterns())}
-    found = compose(spec, marked, ("a", "b") if both else ("a",), rate, seed)[:, 0]
+    table = draw_patterns(spec, n, ("a", "b") if both else ("a",), rate, seed)
+    found = compose(marked, table)[:, 0]
     complete, without_b, without_a = ((found == k).sum() for k in range(3))
     assert complete == n - round(rate * n)
     assert abs(without_a - without_b) <= 1 if both else without_b == 0

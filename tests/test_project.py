@@ -29,6 +29,7 @@ MAY_IMPORT = {
 """Room -> rooms of its own project that it may import, beside the vocabulary."""
 DESK_PACKAGES = {
     *("torch", "torchaudio", "torchmetrics", "timm", "lightning", "lightning_fabric", "safetensors"),
+    *("torchvision", "open_clip", "transformers", "huggingface_hub", "regex"),
     *("onnx", "onnxscript", "onnxslim", "scipy", "obspy", "sklearn", "matplotlib"),
 }
 """Packages that a device does not have."""

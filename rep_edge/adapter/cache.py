@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from rep_edge.encoders.base import Encoder, of_one_batch
+from rep_edge.encoders.base import Beside, Encoder, of_one_batch
 
 SPREAD = 3.0
 """Spread of the standardised levels. AdamW moves all weights at one pace: at a spread of 1 the map lags behind the head
@@ -67,10 +67,10 @@ class Levels:
         self.encoder, self.cache = encoder, cache
         self.taken: list[Tensor] = []
 
-    def take(self, k: int, tokens: Tensor) -> None:
+    def take(self, k: int, tokens: Tensor, beside: Beside) -> None:
         """Note the levels of the tokens that block k left, if it is one of the cache's."""
         if self.cache is not None and k in self.cache.blocks:
-            self.taken.append(self.encoder.level(k, tokens))
+            self.taken.append(self.encoder.level(k, tokens, beside))
 
     def added_to(self, feature: Tensor) -> Tensor:
         """The pooled feature [B, feature_width] with what the cache holds."""

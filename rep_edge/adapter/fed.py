@@ -163,7 +163,7 @@ class FedMemory(Memory):
                     k, state.sequences[name], self.lead, keep=keep, beside=state.beside[name]
                 )
                 if name in fused:
-                    state.levels[name].take(k, state.sequences[name][:, self.lead :])
+                    state.levels[name].take(k, state.sequences[name][:, self.lead :], state.beside[name])
             self._update(j, state)
             if state.shared is not None and compares(self.config):
                 penalty = penalty + self._orthogonality(j, state.private, state.shared)
@@ -234,7 +234,7 @@ class FedMemory(Memory):
             keep: Keep = "all" if k < encoder.steps - 1 else "tokens"
             sequence = encoder.step(k, encoder.advance(k, sequence, lead), lead, keep=keep, beside=beside)
             lead = lead if keep == "all" else 0
-            state.levels[name].take(k, sequence[:, lead:])
+            state.levels[name].take(k, sequence[:, lead:], beside)
         feature = state.levels[name].added_to(encoder.pool(sequence[:, lead:], beside))
         if state.private:
             feature = feature + self.read_private[name](state.private[name])

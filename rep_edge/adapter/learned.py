@@ -214,7 +214,7 @@ class LearnedMemory(Memory):
             read = k < last or name in self.readers
             sequence = encoder.step(k, sequence, lead, fixed, "all" if read else "tokens", embedded.beside)
             lead = lead if read else 0
-            levels.take(k, sequence[:, lead:])
+            levels.take(k, sequence[:, lead:], embedded.beside)
         feature = levels.added_to(encoder.pool(sequence[:, lead:], embedded.beside))
         return feature + self.readers[name](sequence[:, lead - carried : lead]) if name in self.readers else feature
 

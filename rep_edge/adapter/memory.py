@@ -97,7 +97,7 @@ def _plain_steps(encoder: Encoder, embedded: Embedded, blocks: int, levels: Leve
     tokens = embedded.tokens
     for k in range(blocks):
         tokens = encoder.step(k, encoder.advance(k, tokens, 0), 0, beside=embedded.beside)
-        levels.take(k, tokens)
+        levels.take(k, tokens, embedded.beside)
     return tokens
 
 

@@ -48,7 +48,7 @@ class PromptMemory(Memory):
             sequence = encoder.advance(k, tokens, 0) if k > first else tokens
             fixed = encoder.remember(k, prompts[k - first][None]) if k - first < len(prompts) else None
             tokens = encoder.step(k, sequence, 0, fixed, beside=embedded.beside)
-            levels.take(k, tokens)
+            levels.take(k, tokens, embedded.beside)
         return levels.added_to(encoder.pool(tokens, embedded.beside))
 
 

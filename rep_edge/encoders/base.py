@@ -81,7 +81,7 @@ class Encoder(nn.Module):
         """The row [d] that learned buffers start from; here the mean of these tokens [B, N, d]."""
         return tokens.mean(dim=(0, 1))
 
-    def level(self, k: int, tokens: Tensor) -> Tensor:
+    def level(self, k: int, tokens: Tensor, beside: Beside = ()) -> Tensor:
         """Root mean square of every channel over the tokens that block k left: [B, N, width(k)] -> [B, width(k)]."""
         level: Tensor = torch.linalg.vector_norm(tokens, dim=1) * tokens.shape[1] ** -0.5
         return level

@@ -215,7 +215,7 @@ class SwinEncoder(Encoder):
         feature: Tensor = self.project(self.norm(tokens).flatten(1))
         return feature
 
-    def level(self, k: int, tokens: Tensor) -> Tensor:
+    def level(self, k: int, tokens: Tensor, beside: Beside = ()) -> Tensor:
         plan = self._plan_of(k)
         if plan.even:
             return super().level(k, tokens)
