@@ -54,7 +54,9 @@ class Source(NamedTuple):
 
 def optimised_graph(graph: PatternGraph, name: str) -> onnx.ModelProto:
     """The ONNX graph of a specialised module, folded and checked, as bundles and benchmarks have it."""
-    model = fold(to_onnx(graph))
+    unfolded = to_onnx(graph)
+    del graph  # A copy of the model's weights, which folding need not have beside its own.
+    model = fold(unfolded)
     check_dependence(model, name)
     return model
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
 import warnings
@@ -46,6 +47,9 @@ def traced(module: nn.Module, live: Sequence[Modality]) -> onnx.ModelProto:
         )
     assert program is not None
     model: onnx.ModelProto = program.model_proto
+    # The program stands in circles with its weights, which are large.
+    del program
+    gc.collect()
     return model
 
 
