@@ -288,15 +288,16 @@ def open_graph(bundle: Bundle, backend: Backend, pattern: str, precision: str) -
 
     Raises InputError where it cannot be opened or run, or gives something else than a logit for each label.
     """
-    spec, labels = bundle.manifest.spec, bundle.manifest.labels
+    spec, outputs = bundle.manifest.spec, bundle.manifest.outputs
     runner = backend.open(bundle, pattern, precision)
     try:
         live = [spec[name] for name in spec.names if name in spec.parse_pattern(pattern)]
         logits = runner.run({m.name: m.blank()[None] for m in live})
-        if logits.shape != (1, len(labels)):
+        if logits.shape != (1, outputs):
+            wanted = "one value" if outputs == 1 else f"one logit for each of the {outputs} labels"
             raise InputError(
-                f"{bundle.graph_file(pattern, precision)}: gives {list(logits.shape)} instead of one logit for each of "
-                f"the {len(labels)} labels; export the bundle again"
+                f"{bundle.graph_file(pattern, precision)}: gives {list(logits.shape)} instead of {wanted}; export the "
+                "bundle again"
             )
     except BaseException:
         with suppress(InputError):

@@ -203,6 +203,11 @@ class Manifest(Entry, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(graph.precision for graph in self.graphs))
 
     @property
+    def outputs(self) -> int:
+        """Width of a graph's output: a logit for each label, or one value."""
+        return 1 if self.task == "regression" else len(self.labels)
+
+    @property
     def spec(self) -> WindowSpec:
         """The windows as every other room knows them."""
         return WindowSpec(modalities=self.modalities, hop_s=self.hop_s)
