@@ -100,7 +100,7 @@ def _run(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto], wanted: list[s
 
 
 def _is_large(tensor: onnx.TensorProto) -> bool:
-    return math.prod(tensor.dims) >= LARGE
+    return bool(math.prod(tensor.dims) >= LARGE)
 
 
 def _value(tensor: onnx.TensorProto) -> onnx.ValueInfoProto:

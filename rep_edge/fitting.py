@@ -18,13 +18,14 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
-from rep_edge.checkpoint import RECORD, load_pretrained, read_record, save_pretrained
+from rep_edge.checkpoint import JSON, RECORD, load_pretrained, read_record, save_pretrained
 from rep_edge.config import Config, TrainConfig
 from rep_edge.data.augment import augment
 from rep_edge.data.batches import WindowBatches
 from rep_edge.data.splits import Splits
 from rep_edge.errors import InputError
 from rep_edge.files import write_file
+from rep_edge.hub import Origin
 from rep_edge.model import RepModel
 from rep_edge.objective import Objective
 from rep_edge.progress import TrainingProgress
@@ -94,19 +95,16 @@ def fit(stage: Stage, splits: Splits, out: Path) -> RepModel:
     model = model.cpu().eval()
     if fabric.is_global_zero:
         write_file(out / HISTORY, msgspec.json.format(msgspec.json.encode(state.history), indent=1))
-        save_pretrained(
-            model,
-            out,
-            training={
-                "epochs": len(state.history),
-                "best_epoch": state.best_epoch,
-                "metric": model.metric,
-                "validation_score": state.best,
-                "run": run,
-                **stage.origin,
-            },
-            dataset=splits.train.name,
-        )
+        training: dict[str, JSON] = {
+            "epochs": len(state.history),
+            "best_epoch": state.best_epoch,
+            "metric": model.metric,
+            "validation_score": state.best,
+            "run": run,
+            **stage.origin,
+        }
+        save_pretrained(model, out, training=training, dataset=splits.train.name)
+        model.origin = Origin(dataset=splits.train.name, training=training)
         clear_state(out)
     fabric.barrier()
     return model

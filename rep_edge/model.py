@@ -17,6 +17,7 @@ from rep_edge.encoders.base import Embedded, Encoder
 from rep_edge.encoders.choice import build_encoders, starting_encoders, tokenizers_of
 from rep_edge.errors import InputError
 from rep_edge.fusion import FusionHead, LinearHead, ResidualHead
+from rep_edge.hub import HubModel, Origin
 from rep_edge.signals import Pattern, WindowSpec
 from rep_edge.tasks import TASKS
 
@@ -30,7 +31,7 @@ class ModelOutput(NamedTuple):
     orthogonality: Tensor
 
 
-class RepModel(nn.Module):
+class RepModel(HubModel, nn.Module):
     """Windows to logits, or to a value.
 
     stage "backbone": a missing modality's placeholder goes through its tower and is fused like any other (the plain
@@ -87,6 +88,7 @@ class RepModel(nn.Module):
         self.memory = build_memory(self._towers(), self.spec, config)
         self.config = msgspec.structs.replace(self.config, adapter=config)
         self.stage = "adapted"
+        self.origin = Origin()
         self.train_only("adapter")
 
     def prepare(self, windows: Mapping[str, Tensor]) -> None:

@@ -15,6 +15,7 @@ from rep_edge.config import Config, MultConfig
 from rep_edge.data.batches import WindowBatches
 from rep_edge.data.missing import share_out
 from rep_edge.data.splits import Splits, Subset
+from rep_edge.encoders.choice import self_contained
 from rep_edge.errors import InputError
 from rep_edge.evaluation import headline
 from rep_edge.fitting import Stage, fit
@@ -35,6 +36,7 @@ def train_backbone(config: Config, splits: Splits, out: Path, *, pattern: Patter
     """
     torch.manual_seed(derive_seed(config.seed, "weights"))
     model = starting_model(config, splits.train.labels)
+    model.config = self_contained(config)
     if isinstance(config.encoder, MultConfig) and config.encoder.pretrained is not None:
         carry_towers(model, Path(config.encoder.pretrained))
     model.train_only("adapter" if config.train.trainable == "head" else "everything")
@@ -56,6 +58,7 @@ def adapt(backbone: RepModel, config: Config, splits: Splits, out: Path) -> RepM
     The score of an epoch is the mean headline over the training's own mix of patterns. Raises InputError where the
     backbone does not fit the configuration or the data.
     """
+    config = self_contained(config)
     _check_backbone(backbone, config, splits.train.labels)
     origin = {"backbone": _digest(backbone)}
     torch.manual_seed(derive_seed(config.seed, "adapter"))

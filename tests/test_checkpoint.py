@@ -9,35 +9,28 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
+from checkpoints import CONFIG, MEMORIES, REP, any_towers, complaint, model_of, same_answers, texts_and_picture
 from safetensors.torch import load_file, save_file
 
-from rep_edge.checkpoint import RECORD, WEIGHTS, load_pretrained, read_record, save_pretrained
-from rep_edge.config import AdapterConfig, Config, SimulatedData, SwinConfig
-from rep_edge.errors import InputError
-from rep_edge.model import RepModel, build_model
-from rep_edge.signals import Modality, WindowSpec
-
-CONFIG = Config(
-    signals=WindowSpec(
-        hop_s=1.0,
-        modalities=(
-            Modality(name="acoustic", rate_hz=100.0, samples=200),
-            Modality(name="seismic", rate_hz=50.0, samples=100),
-        ),
-    ),
-    data=SimulatedData(),
-    encoder=SwinConfig(
-        patch_bins={"acoustic": 4, "seismic": 2}, widths=(8, 16), depths=(1, 1), heads=2, feature_width=8
-    ),
+from rep_edge.checkpoint import (
+    EVALUATION,
+    RECORD,
+    WEIGHTS,
+    apply_adapter,
+    load_pretrained,
+    read_record,
+    save_adapter,
+    save_pretrained,
 )
-ADAPTER = AdapterConfig(slots=6, depth=2, bottleneck=4, shared_width=4)
+from rep_edge.config import ClipConfig
+from rep_edge.errors import InputError
+from rep_edge.model import build_model
+from rep_edge.signals import Image, Text, WindowSpec
 
 
-def model_of(memory: str | None) -> RepModel:
-    model = build_model(CONFIG, ("car", "walk"))
-    if memory is not None:
-        model.attach_adapter(msgspec.convert({**msgspec.structs.asdict(ADAPTER), "memory": memory}, AdapterConfig))
-    return model.eval()
+@pytest.fixture
+def towers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rep_edge.model.build_encoders", any_towers)
 
 
 @pytest.fixture
@@ -52,23 +45,99 @@ def change_record(folder: Path, **fields: object) -> None:
 
 
 def refused(folder: Path, *words: str) -> None:
-    with pytest.raises(InputError) as error:
-        load_pretrained(folder)
-    line = str(error.value)
-    assert "\n" not in line
+    line = complaint(lambda: load_pretrained(folder))
     for word in (str(folder), *words):
         assert word in line
 
 
-@pytest.mark.parametrize("memory", [None, "fed", "learned", "prompts", "none"])
+@pytest.mark.parametrize("memory", [None, *MEMORIES])
 def test_a_model_comes_back_as_it_was_saved(memory: str | None, tmp_path: Path) -> None:
     model = model_of(memory)
     save_pretrained(model, tmp_path / "m", training={})
     back = load_pretrained(tmp_path / "m")
     assert (back.stage, back.labels, back.config) == (model.stage, model.labels, model.config)
-    windows = {m.name: torch.randn(2, *m.shape) for m in CONFIG.signals.modalities}
-    for pattern in CONFIG.signals.patterns():
-        assert torch.equal(back(windows, pattern).logits, model(windows, pattern).logits)
+    same_answers(back, model)
+
+
+def test_a_loaded_model_tells_where_it_came_from(folder: Path) -> None:
+    (folder / EVALUATION).write_text("[]")
+    origin = load_pretrained(folder).origin
+    assert (origin.dataset, origin.training, origin.evaluation) == ("toy", {"epochs": 3}, b"[]")
+
+
+def test_a_folder_of_the_first_format_is_read(folder: Path) -> None:
+    record = json.loads((folder / RECORD).read_text())
+    del record["tokenizers"], record["towers"], record["config"]["encoder"]["kind"]
+    for stream in record["config"]["signals"]["modalities"]:
+        del stream["kind"]
+    (folder / RECORD).write_text(json.dumps({**record, "format": 1}))
+    assert load_pretrained(folder).config == CONFIG
+
+
+@pytest.mark.parametrize(
+    ("texts", "files"),
+    [
+        ((), []),
+        (("text",), ["tokenizer.json"]),
+        (("title", "plot"), ["tokenizer.plot.json", "tokenizer.title.json"]),
+    ],
+)
+@pytest.mark.usefixtures("towers")
+def test_tokenizers_lie_in_the_folder(texts: tuple[str, ...], files: list[str], tmp_path: Path) -> None:
+    model = texts_and_picture(*texts)
+    save_pretrained(model, tmp_path / "m", training={})
+    assert sorted(p.name for p in tmp_path.glob("m/*")) == [RECORD, WEIGHTS, *files]
+    back = load_pretrained(tmp_path / "m")
+    assert back.tokenizers == model.tokenizers
+    windows = {m.name: torch.ones(2, *m.shape) for m in model.spec.modalities}
+    assert torch.equal(back(windows, back.spec.complete).logits, model(windows, model.spec.complete).logits)
+
+
+def test_clip_comes_back_without_its_origin_and_without_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {
+        "embed_dim": 8,
+        "vision_cfg": {"image_size": 32, "patch_size": 16, "layers": 2, "width": 16, "head_width": 8},
+        "text_cfg": {"context_length": 6, "vocab_size": 32, "layers": 2, "width": 16, "heads": 2},
+    }
+    text = Text(name="text", tokens=6, vocabulary=32, placeholder=(30, 31), end=31)
+    config = msgspec.structs.replace(
+        CONFIG,
+        signals=WindowSpec(modalities=(Image(name="picture", size=32), text)),
+        encoder=ClipConfig(model=json.dumps(sizes), pretrained="weights that are gone"),
+    )
+    model = build_model(config, ("no", "yes"), {"text": "{}"})
+    for tensor in model.parameters():
+        torch.nn.init.normal_(tensor, std=0.1)
+    save_pretrained(model, tmp_path / "backbone", training={})
+    monkeypatch.setattr("socket.socket.connect", None)
+    monkeypatch.setattr("socket.getaddrinfo", None)
+    backbone = load_pretrained(tmp_path / "backbone")
+    model.attach_adapter(REP)
+    save_adapter(model, tmp_path / "adapter", training={})
+    back = apply_adapter(backbone, tmp_path / "adapter")
+    windows = {"picture": torch.randn(2, 3, 32, 32), "text": torch.tensor([[30, 1, 2, 31, 0, 0], [30, 5, 31, 0, 0, 0]])}
+    for pattern in back.spec.patterns():
+        assert torch.equal(back(windows, pattern).logits, model.eval()(windows, pattern).logits)
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"model": ', b"[]", b"\xff"])
+@pytest.mark.usefixtures("towers")
+def test_a_tokenizer_that_is_missing_or_damaged(content: bytes | None, tmp_path: Path) -> None:
+    save_pretrained(texts_and_picture("text"), tmp_path, training={})
+    path = tmp_path / "tokenizer.json"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    refused(tmp_path, "tokenizer.json", "not complete" if content is None else "truncated or damaged")
+
+
+@pytest.mark.usefixtures("towers")
+def test_a_record_cannot_have_any_file_read(tmp_path: Path) -> None:
+    save_pretrained(texts_and_picture("text"), tmp_path / "m", training={})
+    change_record(tmp_path / "m", tokenizers=["text", "../../secret"])
+    refused(tmp_path / "m", "../../secret", "which is no text")
 
 
 def test_the_record_says_where_the_model_came_from(folder: Path) -> None:
@@ -116,7 +185,7 @@ def test_a_damaged_record(content: bytes, folder: Path) -> None:
     refused(folder, RECORD)
 
 
-@pytest.mark.parametrize("found", [2, "1", None])
+@pytest.mark.parametrize("found", [3, "1", None])
 def test_another_format(found: object, folder: Path) -> None:
     change_record(folder, format=found)
     refused(folder, "format", "update rep-edge")
@@ -128,9 +197,7 @@ def test_weights_of_another_shape(folder: Path) -> None:
 
 
 def test_a_record_of_another_stage(folder: Path) -> None:
-    change_record(
-        folder, stage="adapted", config={**msgspec.to_builtins(CONFIG), "adapter": msgspec.to_builtins(ADAPTER)}
-    )
+    change_record(folder, stage="adapted", config={**msgspec.to_builtins(CONFIG), "adapter": msgspec.to_builtins(REP)})
     refused(folder, WEIGHTS, "is missing")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from rep_edge.config import ClipConfig, Config, FrontendConfig, MultConfig, SwinConfig
 from rep_edge.encoders.base import Encoder
 from rep_edge.errors import InputError
@@ -51,6 +53,21 @@ def starting_encoders(config: Config) -> dict[str, Encoder]:
     from rep_edge.encoders.clip import build_clip_towers
 
     return build_clip_towers(encoder, config.signals)
+
+
+def self_contained(config: Config) -> Config:
+    """The same without files beside it: a model that is a file or a folder is put in its place as text.
+
+    A checkpoint keeps this one, so that it can be read elsewhere. Raises InputError for a file that cannot be read.
+    """
+    encoder = config.encoder
+    if not isinstance(encoder, ClipConfig):
+        return config
+    if encoder.library == "transformers":
+        from rep_edge.encoders.huggingface import self_contained as inlined
+    else:
+        from rep_edge.encoders.clip import self_contained as inlined
+    return msgspec.structs.replace(config, encoder=inlined(encoder))
 
 
 def tokenizers_of(config: Config) -> dict[str, str]:
