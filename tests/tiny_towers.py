@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import onnx
 import torch
-from bundles import WEIGHTS, record
+from bundles import WEIGHTS
 from example_bundles import FEATURES, IMAGE, SIDES, TOKENIZER, manifest_of, tokenizer_definition
 from tiny import randomise
 
@@ -25,42 +25,38 @@ from rep_edge.export.specialise import PatternGraph, specialise
 from rep_edge.model import RepModel, build_model
 from rep_edge.signals import Text, WindowSpec
 
-Memory = Literal["fed", "learned", "none"]
-
 TEXT = Text(name="text", tokens=9, vocabulary=32, placeholder=(30, 31), end=31)
 PICTURES_AND_TEXTS = WindowSpec(modalities=(IMAGE, TEXT))
+WORDS_AND_SOUNDS = WindowSpec(modalities=FEATURES.modalities[:2])
 CLASSES = ("harmless", "hateful", "unclear")
 CLIP = {
     "embed_dim": 6,
     "vision_cfg": {"image_size": IMAGE.size, "patch_size": 4, "width": 8, "layers": 2, "head_width": 4},
-    "text_cfg": {
-        **{"context_length": TEXT.tokens, "vocab_size": TEXT.vocabulary},
-        **{"width": 8, "heads": 2, "layers": 2},
-    },
+    "text_cfg": {"context_length": TEXT.tokens, "vocab_size": TEXT.vocabulary, "width": 8, "heads": 2, "layers": 2},
 }
 """An open_clip model configuration."""
 
 
-def tiny_clip(memory: Memory = "learned", task: Literal["multiclass", "multilabel"] = "multiclass") -> RepModel:
+def tiny_clip(task: Literal["multiclass", "multilabel"] = "multiclass") -> RepModel:
     """Two blocks a tower."""
     torch.manual_seed(7)
     encoder = ClipConfig(model=json.dumps(CLIP), random_init=True)
     data = HatefulMemesData(root="memes")
     config = Config(signals=PICTURES_AND_TEXTS, data=data, encoder=encoder, task=task, seed=5)
-    return _adapted(build_model(config, CLASSES, {"text": tokenizer_definition()}), memory)
+    return _adapted(build_model(config, CLASSES, {"text": tokenizer_definition()}))
 
 
-def tiny_mult(memory: Memory = "learned", task: Literal["multiclass", "regression"] = "regression") -> RepModel:
+def tiny_mult(task: Literal["multiclass", "regression"] = "regression") -> RepModel:
     """One cross-modal block a stream and one of self-attention."""
     torch.manual_seed(8)
     encoder = MultConfig(width=4, heads=2, layers=1, memory_layers=1)
     data = SentimentData(file="features.pkl", name="CMU-MOSI")
-    config = Config(signals=FEATURES, data=data, encoder=encoder, task=task, seed=5)
-    return _adapted(build_model(config, SIDES), memory)
+    config = Config(signals=WORDS_AND_SOUNDS, data=data, encoder=encoder, task=task, seed=5)
+    return _adapted(build_model(config, SIDES))
 
 
-def _adapted(model: RepModel, memory: Memory) -> RepModel:
-    model.attach_adapter(AdapterConfig(memory=memory, slots=6, depth=2, bottleneck=4, shared_width=4))
+def _adapted(model: RepModel) -> RepModel:
+    model.attach_adapter(AdapterConfig(memory="learned", slots=6, depth=2, bottleneck=4, shared_width=4))
     randomise(model)
     return model.eval()
 

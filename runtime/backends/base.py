@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rep_edge.runtime.bundle import Bundle
+from rep_edge.signals import Example
 
 
 class Runner(Protocol):
@@ -16,8 +17,11 @@ class Runner(Protocol):
 
     note: str
 
-    def run(self, windows: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Live windows, each [B, channels, samples], to logits [B, classes]. Raises InputError where that fails."""
+    def run(self, windows: Mapping[str, Example]) -> NDArray[np.float32]:
+        """Live windows, each [B, *shape] of its modality's dtype, to logits [B, outputs].
+
+        Raises InputError where that fails.
+        """
 
     def close(self) -> None:
         """Give back all that it holds. It cannot be run after that; closing it again does nothing."""

@@ -40,9 +40,9 @@ class Cuda:
 
 
 class Buffer(NamedTuple):
-    """float32 memory of one tensor: `host` is pinned, so that copies need not stop at the driver; `device`: address."""
+    """Memory of one tensor: `host` is pinned, so that copies need not stop at the driver; `device`: address."""
 
-    host: NDArray[np.float32]
+    host: NDArray[Any]
     host_address: int
     device: int
 
@@ -54,14 +54,14 @@ def make_stream(cuda: Cuda, held: ExitStack) -> Any:
     return stream
 
 
-def make_buffer(cuda: Cuda, shape: tuple[int, ...], held: ExitStack) -> Buffer:
-    """Memory for float32 of this shape on both sides; `held` frees it."""
-    count = int(np.prod(shape))
-    host_address = int(cuda.call("cudaMallocHost", 4 * count))
+def make_buffer(cuda: Cuda, shape: tuple[int, ...], dtype: str, held: ExitStack) -> Buffer:
+    """Memory, filled with zeros, for an array of this shape and dtype on both sides; `held` frees it."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    host_address = int(cuda.call("cudaMallocHost", size))
     held.callback(cuda.call, "cudaFreeHost", host_address)
-    device = int(cuda.call("cudaMalloc", 4 * count))
+    device = int(cuda.call("cudaMalloc", size))
     held.callback(cuda.call, "cudaFree", device)
-    host = np.ctypeslib.as_array((ctypes.c_float * count).from_address(host_address)).reshape(shape)
+    host = np.frombuffer((ctypes.c_char * size).from_address(host_address), dtype).reshape(shape)
     host[...] = 0
     return Buffer(host, host_address, device)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rep_edge.errors import InputError, MissingExtraError
+from rep_edge.signals import Example
 
 Provider: TypeAlias = str | tuple[str, Mapping[str, str]]
 """A provider's name, with its options where it has any."""
@@ -24,7 +25,7 @@ class OnnxRuntimeRunner:
     def __init__(self, session: Any, path: Path) -> None:
         self._session, self._path = session, path
 
-    def run(self, windows: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    def run(self, windows: Mapping[str, Example]) -> NDArray[np.float32]:
         try:
             logits: NDArray[np.float32] = self._session.run(["logits"], dict(windows))[0]
         except Exception as error:  # The package's errors share no base class.

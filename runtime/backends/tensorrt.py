@@ -31,9 +31,9 @@ class TensorRTBackend:
         """Raises EngineMissing where none was built that fits, InputError where it cannot be opened."""
         plan = find_engine(bundle, pattern, precision, self._library, self._gpu, self._cache)
         spec = bundle.manifest.spec
-        live = spec.parse_pattern(pattern)
-        shapes = {m.name: (1, *m.shape) for m in spec.modalities if m.name in live}
+        names = spec.parse_pattern(pattern)
+        live = [m for m in spec.modalities if m.name in names]
         # A plan's bytes name its graph, its library and its target; the file itself says which GPU and driver it fits.
         kernels = self._cache / f"{hashlib.sha256(plan).hexdigest()[:32]}.kernels"
         name = f"{pattern} in {precision} on {self._gpu.name} ({self._gpu.compute_capability})"
-        return TensorRTRunner(self._library, plan, shapes, name, kernels)
+        return TensorRTRunner(self._library, plan, live, name, kernels)

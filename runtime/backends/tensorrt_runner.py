@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,11 @@ from rep_edge.runtime.backends.cuda_calls import Cuda, capture_graph, copy_in, c
 from rep_edge.runtime.backends.tensorrt_kernels import KernelCache, capture_by_itself
 from rep_edge.runtime.engines.library import TensorRT
 from rep_edge.runtime.engines.listening import listener
+from rep_edge.signals import Example, Modality
 
 OUTPUT = "logits"
+TYPES = {"float32": "FLOAT", "int64": "INT64"}
+"""dtype -> TensorRT's name of it."""
 
 
 class TensorRTRunner:
@@ -27,12 +30,13 @@ class TensorRTRunner:
     """
 
     def __init__(
-        self, library: TensorRT, plan: bytes, shapes: Mapping[str, tuple[int, ...]], name: str, kernels: Path | None
+        self, library: TensorRT, plan: bytes, live: Sequence[Modality], name: str, kernels: Path | None
     ) -> None:
-        """plan: the engine; shapes: live modality -> (1, channels, samples); name: what messages call the engine;
-        kernels: file in which TensorRT for RTX keeps what it compiles, None for nowhere.
+        """plan: the engine; live: the modalities that it takes; name: what messages call the engine; kernels: file in
+        which TensorRT for RTX keeps what it compiles, None for nowhere.
 
-        Raises InputError where the engine does not fit this library, this GPU or these shapes; nothing is left behind.
+        Raises InputError where the engine does not fit this library, this GPU or these modalities; nothing is left
+        behind.
         """
         self.note = ""
         self._name = name
@@ -41,14 +45,14 @@ class TensorRTRunner:
         self._context: Any = None
         self._graph: Any = None
         try:
-            self._open(library, plan, shapes, kernels)
+            self._open(library, plan, live, kernels)
         except BaseException:
             with suppress(InputError):
                 self.close()
             raise
 
-    def run(self, windows: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Live windows, each [B, channels, samples], to logits [B, classes]. Raises InputError where a call fails."""
+    def run(self, windows: Mapping[str, Example]) -> NDArray[np.float32]:
+        """Live windows, each [B, *shape], to logits [B, outputs]. Raises InputError where a call fails."""
         count = len(next(iter(windows.values())))
         logits = np.empty((count, self._output.host.shape[-1]), np.float32)
         for i in range(count):
@@ -71,21 +75,20 @@ class TensorRTRunner:
         with suppress(Exception):
             self.close()
 
-    def _open(
-        self, library: TensorRT, plan: bytes, shapes: Mapping[str, tuple[int, ...]], kernels: Path | None
-    ) -> None:
+    def _open(self, library: TensorRT, plan: bytes, live: Sequence[Modality], kernels: Path | None) -> None:
         self._cuda = Cuda()
         self._stream = make_stream(self._cuda, self._held)  # Before TensorRT, which needs the context that this makes.
         engine = self._deserialize(library, plan)
-        self._check_tensors(library, engine, set(shapes))
+        self._check_tensors(library, engine, {m.name: m.dtype for m in live})
         cache = self._own(KernelCache(kernels))
         config = self._own(cache.configure(library.module, engine))
         context = engine.create_execution_context() if config is None else engine.create_execution_context(config)
         self._context = self._own(self._there(context, "makes no execution context (is the GPU's memory full?)"))
-        for name, shape in shapes.items():
-            self._there(self._context.set_input_shape(name, shape), f"does not take {name} of shape {list(shape)}")
-        self._inputs = {name: make_buffer(self._cuda, shape, self._held) for name, shape in shapes.items()}
-        self._output = make_buffer(self._cuda, self._output_shape(), self._held)
+        for m in live:
+            shape = (1, *m.shape)
+            self._there(self._context.set_input_shape(m.name, shape), f"does not take {m.name} of shape {list(shape)}")
+        self._inputs = {m.name: make_buffer(self._cuda, (1, *m.shape), m.dtype, self._held) for m in live}
+        self._output = make_buffer(self._cuda, self._output_shape(), "float32", self._held)
         for name, buffer in (*self._inputs.items(), (OUTPUT, self._output)):
             self._there(self._context.set_tensor_address(name, buffer.device), f"does not take memory for {name}")
         # The first run is no part of a graph: in it TensorRT sets up what may not be set up while one is captured.
@@ -112,18 +115,20 @@ class TensorRTRunner:
             )
         return self._own(engine)
 
-    def _check_tensors(self, library: TensorRT, engine: Any, live: set[str]) -> None:
+    def _check_tensors(self, library: TensorRT, engine: Any, live: Mapping[str, str]) -> None:
+        """live: modality to its dtype."""
+        wanted = {**live, OUTPUT: "float32"}
         names = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
-        if names != live | {OUTPUT}:
+        if names != wanted.keys():
             raise InputError(
                 f"{self._name}: the engine has {', '.join(sorted(names))} instead of "
-                f"{', '.join(sorted(live | {OUTPUT}))}; build it again with  rep-edge compile"
+                f"{', '.join(sorted(wanted))}; build it again with  rep-edge compile"
             )
-        for name in sorted(names):
+        for name, dtype in sorted(wanted.items()):
             kind = engine.get_tensor_dtype(name)
-            if kind != library.module.DataType.FLOAT:
+            if kind != getattr(library.module.DataType, TYPES[dtype]):
                 raise InputError(
-                    f"{self._name}: the engine has {name} in {kind} instead of float32; export the bundle again"
+                    f"{self._name}: the engine has {name} in {kind} instead of {dtype}; export the bundle again"
                 )
 
     def _output_shape(self) -> tuple[int, ...]:
