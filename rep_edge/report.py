@@ -31,7 +31,7 @@ NAMES = {
 }
 """Metrics as people know them, where the name alone does not say it."""
 TOGETHER = 4
-"""Metrics in one cell."""
+"""Metrics in one table."""
 
 
 class Mean(NamedTuple):
@@ -93,13 +93,16 @@ def _parts(metrics: list[str]) -> list[list[str]]:
 
 
 def _by_pattern(rows: Sequence[Row], metrics: Sequence[str], methods: Sequence[str], patterns: Sequence[str]) -> Table:
-    named = " / ".join(NAMES.get(metric, metric) for metric in metrics)
-    table = Table(title=f"by live modalities: {named} in %", title_justify="left")
+    table = Table(title="by live modalities, in %", title_justify="left")
+    table.add_column("live")
     table.add_column("method")
+    for metric in metrics:
+        table.add_column(NAMES.get(metric, metric), justify="right")
     for pattern in patterns:
-        table.add_column(pattern, justify="right")
-    for method in methods:
-        table.add_row(method, *(_pattern_cell(rows, metrics, method, pattern) for pattern in patterns))
+        for number, method in enumerate(methods):
+            cell = [row for row in rows if (row.method, row.setting, row.missing_rate) == (method, pattern, None)]
+            means = [np.mean([row.scores[metric] for row in cell]) for metric in metrics]
+            table.add_row("" if number else pattern, method, *(f"{100 * mean:.1f}" for mean in means))
     return table
 
 
@@ -115,9 +118,3 @@ def _spread(rows: Sequence[Row]) -> str:
     return (
         f"With other recordings of the same kind a figure may differ by up to {100 * half:.1f} points (95 % interval)."
     )
-
-
-def _pattern_cell(rows: Sequence[Row], metrics: Sequence[str], method: str, pattern: str) -> str:
-    cell = [row for row in rows if (row.method, row.setting, row.missing_rate) == (method, pattern, None)]
-    means = (np.mean([row.scores[metric] for row in cell]) for metric in metrics)
-    return "/".join(f"{100 * mean:.1f}" for mean in means)

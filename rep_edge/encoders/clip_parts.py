@@ -30,7 +30,7 @@ def image_tower(model: Any) -> ImageTower:
 
         return timm_tower(visual)
     if kind != "VisionTransformer":
-        raise UnsupportedTowerError(f"has a {kind} for images")
+        raise UnsupportedTowerError(f"has {kind} for images")
     embedding = PatchEmbedding(
         Patches(visual.conv1),
         parameter(visual.class_embedding[None]),

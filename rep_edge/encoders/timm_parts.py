@@ -27,7 +27,7 @@ def timm_tower(visual: Any) -> ImageTower:
 def _require_plain(trunk: Any) -> None:
     kind = type(trunk).__name__
     if kind != "VisionTransformer" or type(trunk).__module__ != "timm.models.vision_transformer":
-        raise UnsupportedTowerError(f"has a {kind} for images")
+        raise UnsupportedTowerError(f"has {kind} for images")
     if not trunk.patch_embed.flatten:
         raise UnsupportedTowerError("takes pictures of any size")
     if trunk.num_reg_tokens or trunk.pos_embed is None:

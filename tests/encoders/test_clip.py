@@ -242,8 +242,8 @@ def test_models_that_open_clip_knows_have_towers(name: str) -> None:
 
 
 LACKING = {
-    "RN50": "has a ModifiedResNet for images",
-    "convnext_base": "has a ConvNeXt for images",
+    "RN50": "has ModifiedResNet for images",
+    "convnext_base": "has ConvNeXt for images",
     "coca_ViT-B-32": "writes captions (CoCa)",
     "roberta-ViT-B-32": "has a language model of another library for texts",
 }

@@ -1,24 +1,26 @@
 """A stand-in for the half of TensorRT that runs engines, on top of `fake_cuda`.
 
 An engine is that of a graph of `bundles.make_bundle`: its plan names the live modalities, and its answers are
-`expected_logits` of what lies in memory.
+`expected_logits` of what lies in memory. Another `Toy` has other modalities and answers.
 """
 
 from __future__ import annotations
 
 import ctypes
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from bundles import LABELS, PAIR, expected_logits
 from fake_cuda import FakeCuda
+from numpy.typing import NDArray
 
 from rep_edge.runtime.engines.gpu import Gpu
 from rep_edge.runtime.engines.library import TensorRT
+from rep_edge.signals import Example, WindowSpec
 
 GPU = Gpu("NVIDIA RTX A2000", "sm86", "580.65.06, CUDA 13.0", 6 << 30)
 
@@ -36,6 +38,21 @@ class Logger:
 class DataType(Enum):
     FLOAT = 0
     HALF = 1
+    INT32 = 3
+    INT64 = 8
+
+
+TYPES = {"float32": DataType.FLOAT, "int64": DataType.INT64}
+
+
+class Toy(NamedTuple):
+    """What engines take, and what they say of one window of each live modality."""
+
+    spec: WindowSpec = PAIR
+    answer: Callable[[dict[str, Example]], NDArray[np.float32]] = expected_logits
+
+
+PAIR_OF_SENSORS = Toy()
 
 
 class Strategy(Enum):
@@ -52,6 +69,7 @@ class Seen:
     """What a fake was asked and what of it is alive; the switches of its faults.
 
     kernels: what the runtime cache was given and holds; alive: engines, contexts and runtimes that are referred to.
+    dtypes: of tensors that are not what the modality says.
     """
 
     def __init__(self) -> None:
@@ -64,7 +82,7 @@ class Seen:
         self.capturable = True
         self.runs_fail_after = -1
         self.no_context = False
-        self.dtype = DataType.FLOAT
+        self.dtypes: dict[str, DataType] = {}
         self.shape: tuple[int, ...] = (1, len(LABELS))
 
 
@@ -73,7 +91,9 @@ def plan_of(names: Iterable[str]) -> bytes:
     return b"plan:" + json.dumps(list(names)).encode()
 
 
-def fake_library(cuda: FakeCuda, backend: str = "tensorrt", version: str = "10.9.0.34") -> tuple[TensorRT, Seen]:
+def fake_library(
+    cuda: FakeCuda, backend: str = "tensorrt", version: str = "10.9.0.34", toy: Toy = PAIR_OF_SENSORS
+) -> tuple[TensorRT, Seen]:
     """TensorRT 10 or 11, or TensorRT for RTX, with what only that one has."""
     seen = Seen()
     rtx = backend == "tensorrt-rtx"
@@ -111,7 +131,7 @@ def fake_library(cuda: FakeCuda, backend: str = "tensorrt", version: str = "10.9
             self.engine, self.addresses, self.shapes = engine, dict[str, int](), dict[str, tuple[int, ...]]()
 
         def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-            fits = name in self.engine.inputs and tuple(shape) == (1, *PAIR[name].shape)
+            fits = name in self.engine.inputs and tuple(shape) == (1, *toy.spec[name].shape)
             self.shapes[name] = shape
             return fits
 
@@ -135,13 +155,15 @@ def fake_library(cuda: FakeCuda, backend: str = "tensorrt", version: str = "10.9
         def _compute(self) -> None:
             seen.runs += 1
             windows = {name: self._read(name) for name in self.engine.inputs}
-            logits = expected_logits(windows).astype(np.float32)
+            logits = toy.answer(windows).astype(np.float32)
             ctypes.memmove(self.addresses["logits"], logits.ctypes.data, logits.nbytes)
 
         def _read(self, name: str) -> Any:
-            count = int(np.prod(PAIR[name].shape))
-            assert self.addresses[name] in cuda.memory, "memory was freed under the engine"
-            return np.frombuffer((ctypes.c_float * count).from_address(self.addresses[name]), np.float32).copy()
+            modality, address = toy.spec[name], self.addresses[name]
+            assert address in cuda.memory, "memory was freed under the engine"
+            size = int(np.prod(modality.shape)) * np.dtype(modality.dtype).itemsize
+            assert len(cuda.memory[address]) == size, "memory is not as large as the input"
+            return np.frombuffer(bytes(cuda.memory[address]), modality.dtype).reshape(modality.shape)
 
     if rtx or not version.startswith("10."):
         ExecutionContext.is_stream_capturable = lambda self, stream: seen.capturable  # type: ignore[attr-defined]
@@ -159,7 +181,8 @@ def fake_library(cuda: FakeCuda, backend: str = "tensorrt", version: str = "10.9
             return [*self.inputs, "logits"][index]
 
         def get_tensor_dtype(self, name: str) -> DataType:
-            return seen.dtype
+            usual = DataType.FLOAT if name == "logits" else TYPES[toy.spec[name].dtype]
+            return seen.dtypes.get(name, usual)
 
         def create_runtime_config(self) -> RuntimeConfig:
             return RuntimeConfig()

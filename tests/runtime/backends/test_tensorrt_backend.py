@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from agreement import BOUND, require_agreement
 from bundles import PAIR, expected_logits, make_bundle, random_windows
+from example_bundles import IMAGE, IMAGE_TEXT, TEXT, expected_outputs, random_examples
 from fake_cuda import FakeCuda, install
-from fake_runtime import GPU, DataType, Seen, Specialization, Strategy, fake_library, plan_of
+from fake_runtime import GPU, DataType, Seen, Specialization, Strategy, Toy, fake_library, plan_of
 
 from rep_edge.errors import InputError, MissingExtraError
 from rep_edge.runtime.backends.driver import missing_driver
@@ -22,7 +23,8 @@ from rep_edge.runtime.classifier import Classifier
 from rep_edge.runtime.engines.build import BatchRange, build_engine
 from rep_edge.runtime.engines.library import TensorRT, find_tensorrt
 
-SHAPES = {m.name: (1, *m.shape) for m in PAIR.modalities}
+LIVE = PAIR.modalities
+PICTURE_AND_TEXT = Toy(IMAGE_TEXT, lambda windows: expected_outputs({n: x[None] for n, x in windows.items()})[0])
 LIBRARIES = [("tensorrt", "10.9.0.34"), ("tensorrt", "11.4.0.1"), ("tensorrt-rtx", "1.7.1.116")]
 ONE_RUN = ["cudaMemcpyAsync", "cudaMemcpyAsync", "execute_async_v3", "cudaMemcpyAsync"]
 without_driver = pytest.mark.skipif(missing_driver() is None, reason="a driver is there")
@@ -34,7 +36,7 @@ class Fake(NamedTuple):
     seen: Seen
 
     def open(self, plan: bytes | None = None, kernels: Path | None = None) -> TensorRTRunner:
-        return TensorRTRunner(self.library, plan or plan_of(SHAPES), SHAPES, "both in fp32", kernels)
+        return TensorRTRunner(self.library, plan or plan_of(PAIR.names), LIVE, "both in fp32", kernels)
 
     def nothing_is_left(self) -> bool:
         gc.collect()
@@ -73,7 +75,7 @@ def test_windows_go_through_pinned_memory_to_the_engine_and_back(fake: Fake) -> 
 def test_several_windows_go_one_by_one(fake: Fake) -> None:
     runner = fake.open()
     windows = [random_windows(seed=seed) for seed in range(4)]
-    logits = runner.run({name: np.stack([w[name] for w in windows]) for name in SHAPES})
+    logits = runner.run({name: np.stack([w[name] for w in windows]) for name in PAIR.names})
     np.testing.assert_allclose(logits, [expected_logits(w) for w in windows], rtol=1e-6)
 
 
@@ -83,6 +85,30 @@ def test_an_answer_stays_what_it_was_when_the_next_window_comes(fake: Fake) -> N
     before = first.copy()
     runner.run({name: values[None] for name, values in random_windows(seed=2).items()})
     np.testing.assert_array_equal(first, before)
+
+
+@pytest.mark.parametrize("library", LIBRARIES, ids=" ".join)
+def test_ids_go_as_int64_beside_pictures_in_float32(library: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = install(monkeypatch)
+    fake = Fake(cuda, *fake_library(cuda, *library, PICTURE_AND_TEXT))
+    runner = TensorRTRunner(fake.library, plan_of(IMAGE_TEXT.names), (IMAGE, TEXT), "both in fp32", None)
+    for seed in range(3):
+        windows = random_examples(count=2, seed=seed)
+        np.testing.assert_allclose(runner.run(windows), expected_outputs(windows), rtol=1e-5, atol=1e-6)
+    runner.close()
+    assert fake.nothing_is_left()
+
+
+@pytest.mark.parametrize("kind", [DataType.INT32, DataType.FLOAT])
+def test_an_engine_that_takes_ids_of_another_type_is_refused(kind: DataType, monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = install(monkeypatch)
+    fake = Fake(cuda, *fake_library(cuda, *LIBRARIES[0], PICTURE_AND_TEXT))
+    fake.seen.dtypes = {"text": kind}
+    with pytest.raises(InputError) as caught:
+        TensorRTRunner(fake.library, plan_of(["text"]), (TEXT,), "text in fp32", None)
+    assert str(caught.value) == f"text in fp32: the engine has text in {kind} instead of int64; export the bundle again"
+    del caught
+    assert fake.nothing_is_left()
 
 
 def test_plain_tensorrt_launches_one_graph_for_each_window(plain: Fake) -> None:
@@ -183,10 +209,13 @@ def test_what_the_engine_is_not(fake: Fake) -> None:
     )
     with pytest.raises(InputError, match="has acoustic, logits instead of acoustic, logits, seismic"):
         fake.open(plan_of(["acoustic"]))
-    fake.seen.dtype = DataType.HALF
-    with pytest.raises(InputError, match="instead of float32"):
-        fake.open()
-    fake.seen.dtype = DataType.FLOAT
+    for name in ("acoustic", "logits"):
+        fake.seen.dtypes = {name: DataType.HALF}
+        with pytest.raises(
+            InputError, match=rf"the engine has {name} in \S*HALF instead of float32; export the bundle"
+        ):
+            fake.open()
+    fake.seen.dtypes = {}
     fake.seen.shape = (1, 2, 3)
     with pytest.raises(InputError, match=r"gives \[1, 2, 3\] for one window"):
         fake.open()
@@ -301,7 +330,7 @@ def test_the_fakes_have_no_call_that_the_packages_lack() -> None:
         "IRuntimeCache": ("serialize", "deserialize"),
         "CudaGraphStrategy": ("WHOLE_GRAPH_CAPTURE",),
         "DynamicShapesKernelSpecializationStrategy": ("EAGER",),
-        "DataType": ("FLOAT",),
+        "DataType": ("FLOAT", "INT64"),
     }.items():
         for name in names:
             assert hasattr(getattr(rtx, kind), name), f"{kind}.{name}"
@@ -322,12 +351,12 @@ def test_the_real_library_without_a_driver_is_one_line(tmp_path: Path, monkeypat
     graph = make_bundle(tmp_path / "bundle") / "graphs/acoustic+seismic.fp32.onnx"
     plan = build_engine(library, graph, BatchRange(1, 1, 1), "sm89")
     with pytest.raises(InputError, match=r"^cudaStreamCreateWithFlags: cudaError\w+, ") as refused:
-        TensorRTRunner(library, plan, SHAPES, "both in fp32", None)
+        TensorRTRunner(library, plan, LIVE, "both in fp32", None)
     install(monkeypatch)
     with pytest.raises(InputError, match=r"^both in fp32: tensorrt-rtx [\d.]+ cannot open the engine \(.*CUDA") as told:
-        TensorRTRunner(library, plan, SHAPES, "both in fp32", None)
+        TensorRTRunner(library, plan, LIVE, "both in fp32", None)
     with pytest.raises(InputError, match="incompatible serialization version"):
-        TensorRTRunner(library, b"x" * 4096, SHAPES, "both in fp32", None)
+        TensorRTRunner(library, b"x" * 4096, LIVE, "both in fp32", None)
     assert not any("\n" in str(caught.value) for caught in (refused, told))
 
 
@@ -336,4 +365,4 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     library, _ = fake_library(cuda)
     monkeypatch.setitem(__import__("sys").modules, "cuda.bindings", None)
     with pytest.raises(MissingExtraError, match="cuda-bindings is not installed"):
-        TensorRTRunner(library, b"", SHAPES, "both in fp32", None)
+        TensorRTRunner(library, b"", LIVE, "both in fp32", None)

@@ -4,6 +4,7 @@ networks, 11 does not."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, IntEnum
 from types import SimpleNamespace
 from typing import Any
@@ -70,10 +71,16 @@ class Asked:
         self.graphs: list[str] = []
 
 
+INPUTS = {"acoustic": (1, 800), "seismic": (1, 100)}
+
+
 def fake_tensorrt(
-    version: str, plan: bytes | None = b"plan", mismatched_timings: bool = False
+    version: str,
+    plan: bytes | None = b"plan",
+    mismatched_timings: bool = False,
+    inputs: Mapping[str, tuple[int, ...]] = INPUTS,
 ) -> tuple[TensorRT, Asked]:
-    """The library in a version; plan: what it builds, None for a build that fails."""
+    """The library in a version; plan: what it builds, None for a build that fails; inputs: of the graph, without batch."""
     asked = Asked()
 
     class Config:
@@ -105,10 +112,11 @@ def fake_tensorrt(
             return self.held
 
     class Network:
-        num_inputs, num_outputs = 2, 1
+        num_inputs, num_outputs = len(inputs), 1
 
         def get_input(self, index: int) -> Any:
-            return SimpleNamespace(name=("acoustic", "seismic")[index], shape=(-1, 1, (800, 100)[index]))
+            name = list(inputs)[index]
+            return SimpleNamespace(name=name, shape=(-1, *inputs[name]))
 
     class Builder:
         def __init__(self, logger: Any) -> None:

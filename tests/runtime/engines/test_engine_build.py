@@ -11,6 +11,7 @@ import pytest
 from bundles import make_bundle
 from fake_tensorrt import GPU, Asked, Flag, Level, fake_tensorrt
 from onnx import TensorProto, helper
+from text_graph import text_graph
 
 from rep_edge.errors import InputError
 from rep_edge.runtime.engines import listening, targets
@@ -67,6 +68,15 @@ def test_every_input_takes_the_batch_range(gpu: None) -> None:
     assert asked.shapes == {
         "acoustic": ((1, 1, 800), (2, 1, 800), (8, 1, 800)),
         "seismic": ((1, 1, 100), (2, 1, 100), (8, 1, 100)),
+    }
+
+
+def test_inputs_of_any_shape_take_it(gpu: None) -> None:
+    library, asked = fake_tensorrt("10.3.0.26", inputs={"image": (3, 8, 8), "text": (77,)})
+    build_engine(library, Path("graph.onnx"), BATCH, None)
+    assert asked.shapes == {
+        "image": ((1, 3, 8, 8), (2, 3, 8, 8), (8, 3, 8, 8)),
+        "text": ((1, 77), (2, 77), (8, 77)),
     }
 
 
@@ -176,6 +186,19 @@ def test_rtx_engines_differ_by_target_and_not_by_run(rtx: TensorRT, graph: Path)
     ada, again, blackwell = (build_engine(rtx, graph, BATCH, target) for target in ("sm89", "sm89", "sm120"))
     assert ada == again
     assert ada != blackwell
+
+
+def test_rtx_builds_what_a_text_tower_is_made_of(rtx: TensorRT, tmp_path: Path) -> None:
+    """Ids in int64, the place of the end by ArgMax, its row by GatherND and GatherElements, a causal mask."""
+    onnx.save(text_graph(), tmp_path / "text.onnx")
+    assert len(build_engine(rtx, tmp_path / "text.onnx", BATCH, "sm89", tmp_path / "log")) > 1000
+    assert "ERROR" not in (tmp_path / "log").read_text()
+    logger = rtx.module.Logger(rtx.module.Logger.ERROR)
+    network = rtx.module.Builder(logger).create_network(0)
+    assert rtx.module.OnnxParser(network, logger).parse_from_file(str(tmp_path / "text.onnx"))
+    # What a device then finds in the engine, and holds against the modality's dtype.
+    assert network.get_input(0).dtype == rtx.module.DataType.INT64
+    assert network.get_output(0).dtype == rtx.module.DataType.FLOAT
 
 
 def test_rtx_without_the_weights_file_says_so(rtx: TensorRT, graph: Path, tmp_path: Path) -> None:
