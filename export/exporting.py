@@ -138,7 +138,17 @@ def _manifest(model: RepModel, folder: Path, parity: dict[str, ParityRecord], so
         temperatures=dict.fromkeys(parity, 1.0),
         provenance=Provenance(
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            versions=package_versions("torch", "timm", "onnx", "onnxscript", "onnxslim", "onnxruntime", "numpy"),
+            versions=package_versions(
+                "torch",
+                "timm",
+                "open-clip-torch",
+                "transformers",
+                "onnx",
+                "onnxscript",
+                "onnxslim",
+                "onnxruntime",
+                "numpy",
+            ),
             dataset=source.dataset,
             memory=model.config.adapter.memory if model.stage == "adapted" else "backbone",
             seed=model.config.seed,

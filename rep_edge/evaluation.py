@@ -107,8 +107,8 @@ def score(task: Task, metric: str, tables: Sequence[Answers], targets: Targets, 
     if metric == "accuracy":
         right = np.mean([table.argmax(axis=1) == targets for table in tables], axis=0)
         return Scores(by_metric, *recording_interval(right, recordings))
-    half = _half_width(task, metric, tables[0], targets, recordings)
-    return Scores(by_metric, by_metric[metric] - half, by_metric[metric] + half)
+    below, above = _interval_around(task, metric, tables[0], targets, recordings)
+    return Scores(by_metric, by_metric[metric] + below, by_metric[metric] + above)
 
 
 def recording_interval(right: NDArray[np.float64], recordings: Sequence[str]) -> tuple[float, float]:
@@ -121,8 +121,10 @@ def recording_interval(right: NDArray[np.float64], recordings: Sequence[str]) ->
     return float(low), float(high)
 
 
-def _half_width(task: Task, metric: str, table: Answers, targets: Targets, recordings: Sequence[str]) -> float:
-    """Half of the same interval for a metric that is no mean over windows."""
+def _interval_around(
+    task: Task, metric: str, table: Answers, targets: Targets, recordings: Sequence[str]
+) -> tuple[float, float]:
+    """The same interval for a metric that is no mean over windows, less the metric itself."""
     _, number = np.unique(np.asarray(recordings), return_inverse=True)
     windows = [np.flatnonzero(number == k) for k in range(number.max() + 1)]
     rng = np.random.default_rng(0)
@@ -130,8 +132,8 @@ def _half_width(task: Task, metric: str, table: Answers, targets: Targets, recor
     for _ in range(RESAMPLES // 2):
         rows = np.concatenate([windows[k] for k in rng.integers(0, len(windows), len(windows))])
         found.append(task.scores(table[rows], targets[rows])[metric])
-    low, high = np.nanquantile(found, (0.025, 0.975))
-    return float(high - low) / 2
+    below, above = np.nanquantile(found, (0.025, 0.975)) - task.scores(table, targets)[metric]
+    return float(below), float(above)
 
 
 def compose(by_pattern: Mapping[Pattern, Answers], table: Sequence[Pattern]) -> Answers:

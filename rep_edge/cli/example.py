@@ -18,7 +18,10 @@ SHOWN = 5
 
 
 def classify_example(classifier: Classifier, texts: Sequence[str], json: bool) -> None:
-    """Print what the classifier says of the example that NAME=VALUE texts make. Raises InputError, MissingExtraError."""
+    """Print what the classifier says of the example that NAME=VALUE texts make.
+
+    Raises InputError, MissingExtraError.
+    """
     import msgspec
 
     from rep_edge.runtime.inputs.examples import Examples
