@@ -17,7 +17,7 @@ from rep_edge.errors import InputError
 from rep_edge.export.dependence import check_dependence
 from rep_edge.export.folding import fold
 from rep_edge.export.health import health_records
-from rep_edge.export.onnx import to_onnx
+from rep_edge.export.onnx import to_onnx, trimmed
 from rep_edge.export.parity import check_parity
 from rep_edge.export.specialise import PatternGraph, specialise
 from rep_edge.files import new_folder, require_new, write_file
@@ -156,5 +156,6 @@ def _manifest(model: RepModel, folder: Path, parity: dict[str, ParityRecord], so
         ),
         health={} if source.training is None else health_records(model.spec, source.training),
         task=model.config.task,
+        trimmed=trimmed(model),
         tokenizers={name: record_of(folder, tokenizer_path(name)) for name in model.tokenizers},
     )

@@ -10,9 +10,11 @@ import onnxruntime as ort
 import torch
 
 from rep_edge.errors import InputError
+from rep_edge.export.onnx import trimmed
 from rep_edge.model import RepModel
 from rep_edge.runtime.activation import activate
 from rep_edge.runtime.manifest import ParityRecord
+from rep_edge.runtime.trimming import trim
 from rep_edge.signals import Example, Pattern
 
 TOLERANCE = 1e-4
@@ -24,7 +26,8 @@ Windows = Mapping[str, Example]
 def check_parity(model: RepModel, pattern: Pattern, path: Path, kinds: Mapping[str, Windows]) -> ParityRecord:
     """Compare the graph at `path` with the model it came from. kinds: kind -> modality -> [n, *shape].
 
-    Every kind is run as a batch and its first window once more alone. Raises InputError above the tolerance.
+    Every kind is run as a batch and its first window once more alone, a text of it cut behind its end. Raises
+    InputError above the tolerance.
     """
     session = ort.InferenceSession(path, _options(), providers=["CPUExecutionProvider"])
     name = model.spec.pattern_name(pattern)
@@ -36,7 +39,8 @@ def check_parity(model: RepModel, pattern: Pattern, path: Path, kinds: Mapping[s
             output = model({m: torch.from_numpy(v) for m, v in live.items()}, pattern).logits
             wanted = model.task.answers(output).numpy()
         found = activate(model.task.name, session.run(None, live)[0])
-        alone = activate(model.task.name, session.run(None, {m: v[:1] for m, v in live.items()})[0])
+        first = trim({m: v[:1] for m, v in live.items()}, model.spec, trimmed(model))
+        alone = activate(model.task.name, session.run(None, first)[0])
         errors[kind] = float(max(np.abs(found - wanted).max(), np.abs(alone - wanted[:1]).max()))
         windows += len(wanted)
         if not errors[kind] <= TOLERANCE:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rep_edge.errors import InputError, MissingExtraError
+from rep_edge.export.triton_client import tokenizer_file
 from rep_edge.export.triton_config import (
     LABELS_FILE,
     ONNX,
@@ -162,12 +163,13 @@ def _require_batches(bundle: Bundle, engine: EngineRecord, max_batch: int) -> No
 
 
 def _write_graph_model(folder: Path, bundle: Bundle, pattern: str, graph: _Graph, serving: Serving) -> None:
-    spec, labels = bundle.manifest.spec, bundle.manifest.labels
+    spec, manifest = bundle.manifest.spec, bundle.manifest
     live = [m for m in spec.modalities if m.name in spec.parse_pattern(pattern)]
     # TensorRT's backend knows no other place.
     device = "gpu" if graph.kind is PLAN else serving.device
-    config = graph_config(folder.name, graph.kind, live, labels, serving.max_batch, device)
-    _write_model(folder, {f"1/{graph.kind.file}": graph.content, "config.pbtxt": config, LABELS_FILE: _lines(labels)})
+    config = graph_config(folder.name, graph.kind, live, manifest, serving.max_batch, device)
+    labels = _lines(manifest.labels)
+    _write_model(folder, {f"1/{graph.kind.file}": graph.content, "config.pbtxt": config, LABELS_FILE: labels})
 
 
 def _write_router(
@@ -176,8 +178,11 @@ def _write_router(
     manifest = bundle.manifest
     routes = {pattern: Route(model, manifest.temperatures.get(pattern, 1.0)) for pattern, model in models.items()}
     config = router_config(folder.name, manifest, routes, serving.max_batch, parameters)
+    tokenizers = {
+        tokenizer_file(name): (bundle.path / record.path).read_bytes() for name, record in manifest.tokenizers.items()
+    }
     files = {"1/model.py": ROUTER.read_bytes(), "config.pbtxt": config, LABELS_FILE: _lines(manifest.labels)}
-    _write_model(folder, files)
+    _write_model(folder, {**files, **tokenizers})
 
 
 def _write_model(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from rep_edge.errors import MissingExtraError
 from rep_edge.runtime.manifest import Manifest
-from rep_edge.signals import Modality
+from rep_edge.signals import Modality, Text
 
 LABELS_FILE = "labels.txt"
 QUEUE_DELAY_US = 500
@@ -48,9 +48,9 @@ def load_schema() -> ModuleType:
 
 
 def graph_config(
-    name: str, kind: Kind, live: Sequence[Modality], labels: Sequence[str], max_batch: int, device: str
+    name: str, kind: Kind, live: Sequence[Modality], manifest: Manifest, max_batch: int, device: str
 ) -> bytes:
-    """config.pbtxt of the model that runs one pattern's graph. device: "auto", "gpu" or "cpu"."""
+    """config.pbtxt of the model that runs the graph of the live modalities. device: "auto", "gpu" or "cpu"."""
     schema = load_schema()
     config = schema.ModelConfig(
         name=name, platform=kind.platform, backend=kind.backend, default_model_filename=kind.file
@@ -58,7 +58,7 @@ def graph_config(
     config.max_batch_size = max_batch
     for modality in live:
         config.input.add(name=modality.name, data_type=_type(schema, modality), dims=modality.shape)
-    config.output.add(name="logits", data_type=schema.TYPE_FP32, dims=[len(labels)], label_filename=LABELS_FILE)
+    _add_logits(schema, config, "logits", manifest)
     config.instance_group.add(count=1, kind=getattr(schema.ModelInstanceGroup, f"KIND_{device.upper()}"))
     sizes = _preferred(max_batch)
     if sizes:
@@ -81,23 +81,40 @@ def router_config(
     for modality in manifest.modalities:
         kind = _type(schema, modality)
         config.input.add(name=modality.name, data_type=kind, dims=modality.shape, optional=True)
-    classes = len(manifest.labels)
-    for output in ("probabilities", "logits"):
-        config.output.add(name=output, data_type=schema.TYPE_FP32, dims=[classes], label_filename=LABELS_FILE)
-    config.output.add(name="label", data_type=schema.TYPE_STRING, dims=[1])
-    config.output.add(name="label_index", data_type=schema.TYPE_INT32, dims=[1])
-    config.output.add(name="pattern", data_type=schema.TYPE_STRING, dims=[1])
+    _add_answers(schema, config, manifest)
     config.instance_group.add(count=ROUTERS, kind=schema.ModelInstanceGroup.KIND_CPU)
     if max_batch > 1:
         config.dynamic_batching.SetInParent()
     told = {
+        "task": manifest.task,
         "labels": json.dumps(manifest.labels),
+        "vocabularies": json.dumps({m.name: m.vocabulary for m in manifest.modalities if isinstance(m, Text)}),
         "routes": json.dumps({pattern: route._asdict() for pattern, route in routes.items()}),
         **extra,
     }
     for key, value in told.items():
         config.parameters[key].string_value = value
     return _text(config)
+
+
+def _add_answers(schema: ModuleType, config: Any, manifest: Manifest) -> None:
+    """What the router makes of the graphs' output, by task."""
+    if manifest.task == "regression":
+        _add_logits(schema, config, "value", manifest)
+    else:
+        for output in ("probabilities", "logits"):
+            _add_logits(schema, config, output, manifest)
+    config.output.add(name="label", data_type=schema.TYPE_STRING, dims=[1])
+    config.output.add(name="label_index", data_type=schema.TYPE_INT32, dims=[1])
+    if manifest.task == "multilabel":
+        config.output.add(name="labels", data_type=schema.TYPE_STRING, dims=[len(manifest.labels)])
+    config.output.add(name="pattern", data_type=schema.TYPE_STRING, dims=[1])
+
+
+def _add_logits(schema: ModuleType, config: Any, name: str, manifest: Manifest) -> None:
+    """An output as wide as the graphs'. A value's labels name its sides, so that no file of labels belongs to it."""
+    file = LABELS_FILE if manifest.outputs == len(manifest.labels) else None
+    config.output.add(name=name, data_type=schema.TYPE_FP32, dims=[manifest.outputs], label_filename=file)
 
 
 def _preferred(max_batch: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The model that Triton's clients call: it runs, for each request, the graph of the sensors that were sent.
+"""The model that Triton's clients call: it runs, for each request, the graph of the modalities that were sent.
 
 Triton's Python backend runs a copy of this file where rep-edge is not installed: numpy is all it may need.
 """
@@ -7,11 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]  # Only there inside Triton.
 from numpy.typing import NDArray
+
+DTYPES = {"TYPE_FP32": "float32", "TYPE_INT64": "int64"}
+GIVEN = 0.5
+"""Probability from which a label counts as given where several may apply."""
+
+
+class _Input(NamedTuple):
+    """A modality. shape: of one window; ids: how many there are, where its numbers are ids."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    ids: int | None
 
 
 class _RefusalError(Exception):
@@ -23,13 +35,18 @@ class _RefusalError(Exception):
 
 
 class TritonPythonModel:
-    """Optional windows float32 [B, channels, samples] in; logits, probabilities, label and pattern of each out."""
+    """Optional windows [B, *shape of the modality] in; what the task asks for and the pattern of each out."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Read what config.pbtxt says: the windows' shapes, the labels, and pattern -> model and temperature."""
+        """Read what config.pbtxt says: the windows, the task, the labels, and pattern -> model and temperature."""
         config = json.loads(args["model_config"])
         told = {name: parameter["string_value"] for name, parameter in config["parameters"].items()}
-        self._shapes = {entry["name"]: tuple(map(int, entry["dims"])) for entry in config["input"]}
+        ids = json.loads(told["vocabularies"])
+        self._inputs = {
+            e["name"]: _Input(tuple(map(int, e["dims"])), DTYPES[e["data_type"]], ids.get(e["name"]))
+            for e in config["input"]
+        }
+        self._task = told["task"]
         self._labels = np.array([label.encode() for label in json.loads(told["labels"])], dtype=np.object_)
         self._routes: dict[str, dict[str, Any]] = json.loads(told["routes"])
 
@@ -55,19 +72,15 @@ class TritonPythonModel:
         """The tensors that were sent, in modality order, found to be windows of one batch."""
         live: dict[str, Any] = {}
         sizes: dict[str, int] = {}
-        for name, shape in self._shapes.items():
+        for name, wanted in self._inputs.items():
             tensor = pb_utils.get_input_tensor_by_name(request, name)
             if tensor is None:
                 continue
             values = tensor.as_numpy()
-            if values.dtype != np.float32 or values.ndim != 3 or values.shape[1:] != shape or not len(values):
-                wanted = ", ".join(map(str, shape))
-                raise _invalid(f"{name}: is {values.dtype} {list(values.shape)} instead of float32 [batch, {wanted}]")
-            if not np.isfinite(values).all():
-                raise _invalid(f"{name}: holds a NaN or an infinity; leave the modality out instead")
+            _require_fit(name, wanted, values)
             live[name], sizes[name] = tensor, len(values)
         if not live:
-            raise _invalid(f"no live modality: send at least one of {', '.join(self._shapes)}")
+            raise _invalid(f"no live modality: send at least one of {', '.join(self._inputs)}")
         if len(set(sizes.values())) > 1:
             raise _invalid(f"windows of one request must be equally many, not {sizes}")
         return live
@@ -75,16 +88,40 @@ class TritonPythonModel:
     def _outputs(self, logits: NDArray[np.float32], pattern: str, temperature: float) -> list[Any]:
         if not np.isfinite(logits).all():
             raise _invalid(f"{pattern}: the windows' samples are too large to be computed with; scale them")
-        probabilities = _softmax(logits, temperature)
-        best = probabilities.argmax(axis=-1)[:, None]
-        patterns = np.full(best.shape, pattern.encode(), dtype=np.object_)
-        return [
-            pb_utils.Tensor("probabilities", probabilities.astype(np.float32)),
-            pb_utils.Tensor("logits", logits),
-            pb_utils.Tensor("label", self._labels[best]),
-            pb_utils.Tensor("label_index", best.astype(np.int32)),
-            pb_utils.Tensor("pattern", patterns),
-        ]
+        answers = self._values(logits) if self._task == "regression" else self._probabilities(logits, temperature)
+        answers["label"] = self._labels[answers["label_index"]]
+        answers["pattern"] = np.full((len(logits), 1), pattern.encode(), dtype=np.object_)
+        return [pb_utils.Tensor(name, values) for name, values in answers.items()]
+
+    def _values(self, logits: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """The values [B, 1], and the label of the side of zero that each is on."""
+        return {"value": logits, "label_index": (logits > 0).astype(np.int32)}
+
+    def _probabilities(self, logits: NDArray[np.float32], temperature: float) -> dict[str, NDArray[Any]]:
+        """Those of the labels [B, C], and which is the most probable; where several may apply, those that do."""
+        several = self._task == "multilabel"
+        found = _sigmoid(logits, temperature) if several else _softmax(logits, temperature)
+        best = found.argmax(axis=-1)[:, None].astype(np.int32)
+        answers = {"probabilities": found.astype(np.float32), "logits": logits, "label_index": best}
+        return answers | {"labels": self._given(found)} if several else answers
+
+    def _given(self, probabilities: NDArray[np.float64]) -> NDArray[np.object_]:
+        """The names of the labels that apply, the most probable first, then empty ones: [B, C]."""
+        order = np.argsort(-probabilities, axis=-1, kind="stable")
+        reached = np.take_along_axis(probabilities, order, axis=-1) >= GIVEN
+        return np.where(reached, self._labels[order], b"")
+
+
+def _require_fit(name: str, wanted: _Input, values: NDArray[Any]) -> None:
+    """Refuse what is no batch of windows of a modality."""
+    if values.dtype != wanted.dtype or values.shape != (*values.shape[:1], *wanted.shape) or not values.size:
+        shape = ", ".join(map(str, ("batch", *wanted.shape)))
+        raise _invalid(f"{name}: is {values.dtype} {list(values.shape)} instead of {wanted.dtype} [{shape}]")
+    if wanted.ids is not None:
+        if values.min() < 0 or values.max() >= wanted.ids:
+            raise _invalid(f"{name}: holds ids outside 0 to {wanted.ids - 1}; use the tokenizer of this repository")
+    elif not np.isfinite(values).all():
+        raise _invalid(f"{name}: holds a NaN or an infinity; leave the modality out instead")
 
 
 async def _infer(model: str, windows: list[Any], request_id: str) -> NDArray[np.float32]:
@@ -112,3 +149,8 @@ def _softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.floa
     scaled = logits.astype(np.float64) / temperature
     raised = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+
+
+def _sigmoid(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+    """1 / (1 + exp(-z / T)) of each logit, without overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64) / temperature)))

@@ -21,6 +21,7 @@ from rep_edge.runtime.bundle import Bundle, open_bundle
 from rep_edge.runtime.choosing import AUTO, CPU_BACKEND, NATIVE, Wish, find_candidates, start_backend
 from rep_edge.runtime.engines.lookup import EngineMissing
 from rep_edge.runtime.prediction import Prediction
+from rep_edge.runtime.trimming import trim
 from rep_edge.runtime.window import checked_window
 from rep_edge.signals import Example, Pattern
 
@@ -58,6 +59,7 @@ class Classifier:
         self._backend = backend
         self._names: dict[Pattern, str] = {p: self.spec.pattern_name(p) for p in self.spec.patterns()}
         self.task = bundle.manifest.task
+        self._trimmed = frozenset(bundle.manifest.trimmed)
         self._temperatures = {n: bundle.manifest.temperatures.get(n, 1.0) for n in self._names.values()}
         sets = bundle.manifest.label_sets
         self._thresholds = {} if sets is None else sets.thresholds
@@ -183,9 +185,10 @@ class Classifier:
     def _run(self, pattern: str, rows: Sequence[dict[str, Example]]) -> NDArray[np.float32]:
         """Logits [B, classes] of B windows."""
         runner = self._runner(pattern)
-        if len(rows) == 1 or self.backend in ONE_BY_ONE:
+        if self.backend in ONE_BY_ONE:
             return np.concatenate([runner.run(row) for row in rows])
-        return runner.run({name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
+        joined = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        return runner.run(joined if self.backend in NATIVE else trim(joined, self.spec, self._trimmed))
 
     def _prediction(self, pattern: str, said: NDArray[np.float64], start_s: float, latency_s: float) -> Prediction:
         found = self._value(said) if self.task == "regression" else self._labels(pattern, said)

@@ -175,6 +175,7 @@ class Manifest(Entry, frozen=True, kw_only=True):
     modalities, hop_s: the windows that the graphs take (hop_s 0: examples that stand alone). task: what the output is:
     logits of "multiclass" or "multilabel" labels, or the value of a "regression", whose two labels name the sides of
     zero. labels: names of the logits, in order. tokenizers: text modality to the tokenizer.json that makes its windows.
+    trimmed: texts whose windows the graphs take cut behind the end as well, with the same answer in less time.
     graphs: one per (pattern, precision); weights: precision to the external-data file its graphs share.
     temperatures: pattern to the divisor of its logits before the softmax (1.0: as trained). confidence: pattern to how
     honest that makes it; label_sets: None where none were asked for. precisions: one for each graph that is not fp32.
@@ -196,6 +197,7 @@ class Manifest(Entry, frozen=True, kw_only=True):
     health: dict[str, HealthRecord] = {}
     task: Literal["multiclass", "multilabel", "regression"] = "multiclass"
     tokenizers: dict[str, FileRecord] = {}
+    trimmed: tuple[str, ...] = ()
 
     @property
     def graph_precisions(self) -> tuple[str, ...]:

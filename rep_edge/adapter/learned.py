@@ -54,10 +54,11 @@ class TokenAttention(nn.Module):
         self.key = nn.Linear(width, width, bias=False)
         self.scale = width**-0.5
 
-    def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
-        """[n, d] over [B, N, d] -> [B, n, d]."""
+    def forward(self, queries: Tensor, tokens: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """[n, d] over [B, N, d] -> [B, n, d]. hidden: what is added to the tokens' scores [B, N]."""
         looked_for = self.query(queries) @ self.key.weight * self.scale
-        weights = (looked_for @ tokens.transpose(1, 2)).softmax(dim=-1)
+        scores = looked_for @ tokens.transpose(1, 2)
+        weights = (scores if hidden is None else scores + hidden[:, None]).softmax(dim=-1)
         rows: Tensor = self.out(self.value(weights @ tokens))
         return rows
 
@@ -99,9 +100,9 @@ class LearnedTower(nn.Module):
             for parameter in (*self.queries.parameters(), *self.attention.parameters()):
                 parameter.requires_grad_(config.train_dynamic)
 
-    def dynamic_rows(self, tokens: Tensor, pattern: str) -> Tensor:
+    def dynamic_rows(self, tokens: Tensor, pattern: str, hidden: Tensor | None) -> Tensor:
         """The pattern's queries over the tokens: [B, N, d] -> [B, L / 3, d]."""
-        rows: Tensor = self.attention(self.queries[pattern], tokens)
+        rows: Tensor = self.attention(self.queries[pattern], tokens, hidden)
         return rows
 
 
@@ -198,7 +199,7 @@ class LearnedMemory(Memory):
         first, last = self.config.first, encoder.steps - 1
         levels = self.levels(name, encoder)
         tokens = lead_in(encoder, embedded, first, levels)
-        entering = self._entering(name, tokens, pattern)
+        entering = self._entering(name, tokens, encoder.hidden(embedded.beside), pattern)
         sequence = join([*entering, tokens])
         lead = carried = sequence.shape[1] - tokens.shape[1]
         joins = first + self.stages - 1
@@ -218,13 +219,13 @@ class LearnedMemory(Memory):
         feature = levels.added_to(encoder.pool(sequence[:, lead:], embedded.beside))
         return feature + self.readers[name](sequence[:, lead - carried : lead]) if name in self.readers else feature
 
-    def _entering(self, name: str, tokens: Tensor, pattern: Pattern) -> list[Tensor]:
+    def _entering(self, name: str, tokens: Tensor, hidden: Tensor | None, pattern: Pattern) -> list[Tensor]:
         """What enters before the tokens and is carried: shared rows [1, L / 3, d], then dynamic ones [B, L / 3, d]."""
         rows = []
         if self.config.shared_buffer:
             rows.append(self._tower(name).entry(self.shared[self.pattern_name(pattern)])[None])
         if self.config.dynamic_initialisation:
-            rows.append(self._tower(name).dynamic_rows(tokens, self.pattern_name(pattern)))
+            rows.append(self._tower(name).dynamic_rows(tokens, self.pattern_name(pattern), hidden))
         return rows
 
     def _tower(self, name: str) -> LearnedTower:

@@ -32,12 +32,13 @@ class Encoder(nn.Module):
     and buffers have width(k) when the block runs.
 
     steps: number of blocks; feature_width: width of the pooled feature. sources: other modalities whose tokens the
-    blocks look at.
+    blocks look at. trims: whether a window may be cut behind its end: nothing there changes the feature.
     """
 
     steps: int
     feature_width: int
     sources: tuple[str, ...] = ()
+    trims: bool = False
 
     @abstractmethod
     def width(self, k: int) -> int:
@@ -76,6 +77,10 @@ class Encoder(nn.Module):
     @abstractmethod
     def pool(self, tokens: Tensor, beside: Beside = ()) -> Tensor:
         """Tokens after the last block, without slots, to the feature [B, feature_width]."""
+
+    def hidden(self, beside: Beside) -> Tensor | None:
+        """What is added to the score of each token [B, N] for whoever looks at all of them; here nothing."""
+        return None
 
     def typical(self, tokens: Tensor) -> Tensor:
         """The row [d] that learned buffers start from; here the mean of these tokens [B, N, d]."""

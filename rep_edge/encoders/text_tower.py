@@ -27,7 +27,7 @@ class TokenEmbedding(nn.Module):
         self.tokens, self.positions = tokens, positions
 
     def forward(self, ids: Tensor) -> Tensor:
-        embedded: Tensor = self.tokens(ids) + self.positions
+        embedded: Tensor = self.tokens(ids) + self.positions[: ids.shape[1]]
         return embedded
 
 
@@ -86,7 +86,7 @@ class EndedTextTower(TextTower):
 
         Without equal values, because not every engine takes the first of them.
         """
-        found = (ids == self.end).to(self.earlier.dtype) * self.earlier
+        found = (ids == self.end).to(self.earlier.dtype) * self.earlier[: ids.shape[1]]
         return functional.pad(found[:, :-1], (0, 1), value=0.5).argmax(dim=-1)
 
 
@@ -99,6 +99,8 @@ class CausalTextTower(EndedTextTower):
 
     run: how many of the tokens go through the blocks once slots stand in front; all but in a collapsed tower.
     """
+
+    trims = True
 
     causal: Tensor
     places: Tensor
@@ -113,7 +115,7 @@ class CausalTextTower(EndedTextTower):
 
     def embed(self, window: Tensor) -> Embedded:
         ends = self.ends(window)
-        heard = (self.places <= ends[:, None]).to(self.causal.dtype)
+        heard = (self.places[: window.shape[1]] <= ends[:, None]).to(self.causal.dtype)
         return Embedded(self.embedding(window) * heard[..., None], (ends, (heard - 1) * HIDING))
 
     def step(
@@ -130,7 +132,8 @@ class CausalTextTower(EndedTextTower):
         return super().step(k, sequence, lead, fixed, keep, beside)
 
     def mask(self, k: int, lead: int, extra: int, keep: Keep, beside: Beside) -> Tensor:
-        hidden, causal = beside[1], self.causal
+        hidden = beside[1]
+        causal = self.causal[: hidden.shape[1], : hidden.shape[1]]
         if lead and self.run < hidden.shape[1]:
             hidden, causal = hidden[:, : self.run], causal[: self.run, : self.run]
         for_slots = functional.pad(hidden, (extra, 0))[:, None, None]
@@ -142,6 +145,9 @@ class CausalTextTower(EndedTextTower):
             return for_tokens
         batch = hidden.shape[0]
         return torch.cat([for_slots.expand(-1, -1, lead, -1), for_tokens.expand(batch, -1, -1, -1)], dim=2)
+
+    def hidden(self, beside: Beside) -> Tensor:
+        return beside[1]
 
     def level(self, k: int, tokens: Tensor, beside: Beside = ()) -> Tensor:
         """Over the text alone, without what stands behind its end."""

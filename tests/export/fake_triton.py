@@ -116,7 +116,7 @@ class Triton:
         for name, values in outputs.items():
             assert values.shape == (count, *promised[name].dims), name
             kind = model_config_pb2.DataType.Name(promised[name].data_type).replace("STRING", "BYTES")
-            assert f"TYPE_{np_to_triton_dtype(values.dtype)}" == kind, name
+            assert triton_type(values) == kind, name
         return outputs
 
     async def run(self, model: str, inputs: Arrays, wanted: Sequence[str]) -> InferenceResponse:
@@ -135,14 +135,15 @@ class Triton:
         if not (self.repository / model).is_dir() or model in self.broken:
             raise LookupError(f"Request for unknown model: '{model}' is not found")
         config = read_config(self.repository, model)
-        shapes = {entry.name: tuple(entry.dims) for entry in config.input}
-        if inputs.keys() != shapes.keys():
-            raise ValueError(f"expected inputs {sorted(shapes)} and got {sorted(inputs)}")
+        wanted_inputs = {entry.name: entry for entry in config.input}
+        if inputs.keys() != wanted_inputs.keys():
+            raise ValueError(f"expected inputs {sorted(wanted_inputs)} and got {sorted(inputs)}")
         (count,) = {len(values) for values in inputs.values()}
         if count > config.max_batch_size:
             raise ValueError(f"inference request batch-size must be <= {config.max_batch_size} for '{model}'")
         for name, values in inputs.items():
-            if values.shape[1:] != shapes[name] or values.dtype != np.float32:
+            kind = model_config_pb2.DataType.Name(wanted_inputs[name].data_type)
+            if list(values.shape[1:]) != list(wanted_inputs[name].dims) or kind != triton_type(values):
                 raise ValueError(f"unexpected shape for input '{name}' for model '{model}'")
         self.calls.append((model, count))
         return [Tensor(name, v) for name, v in zip(wanted, self._session(model).run(wanted, inputs), strict=True)]
@@ -158,6 +159,11 @@ def read_config(repository: Path, model: str) -> Any:
     """config.pbtxt, parsed strictly: an unknown field or value is an error."""
     text = (repository / model / "config.pbtxt").read_text()
     return text_format.Parse(text, model_config_pb2.ModelConfig())
+
+
+def triton_type(values: NDArray[Any]) -> str:
+    """The configuration's name of an array's type."""
+    return f"TYPE_{np_to_triton_dtype(values.dtype)}"
 
 
 def triton_json(config: Any) -> dict[str, Any]:

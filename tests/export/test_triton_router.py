@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from concurrent import futures
-from contextlib import redirect_stdout
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest
 from bundles import LABELS, PAIR, TRIPLE, make_bundle
 from fake_triton import Triton, TritonError
 from repositories import TEMPERATURES, Windows, batch, export, quiet
-from tritonclient.grpc import service_pb2, service_pb2_grpc
-from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
+from triton_network import run_client
 
 from rep_edge.export.triton import Serving, export_repository
 from rep_edge.runtime.classifier import Classifier
@@ -142,25 +137,6 @@ def test_a_fault_of_the_server_is_no_fault_of_the_other_requests(
     assert not good.has_error()
 
 
-class Service(service_pb2_grpc.GRPCInferenceServiceServicer):
-    """Triton's network side, before the router."""
-
-    def __init__(self, triton: Triton) -> None:
-        self.triton = triton
-
-    def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
-        pairs = zip(request.inputs, request.raw_input_contents, strict=True)
-        windows = {tensor.name: np.frombuffer(raw, np.float32).reshape(tensor.shape) for tensor, raw in pairs}
-        assert request.model_name == self.triton.name
-        outputs = self.triton.ask(windows)
-        answer = service_pb2.ModelInferResponse(model_name=request.model_name)
-        for name, values in outputs.items():
-            answer.outputs.add(name=name, datatype=np_to_triton_dtype(values.dtype), shape=values.shape)
-            raw = serialize_byte_tensor(values).item() if values.dtype == object else values.tobytes()
-            answer.raw_output_contents.append(raw)
-        return answer
-
-
 @pytest.mark.parametrize("spec", [WindowSpec(modalities=PAIR.modalities[:1], hop_s=0.5), PAIR, TRIPLE])
 def test_the_client_of_the_readme_works(spec: WindowSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = make_bundle(tmp_path / "bundle", spec)
@@ -168,18 +144,8 @@ def test_the_client_of_the_readme_works(spec: WindowSpec, tmp_path: Path, monkey
     _, _, shown = (tmp_path / "repository" / "README.txt").read_text().partition("numpy):\n\n")
     assert shown
     triton = Triton(tmp_path / "repository", monkeypatch)
-    server = grpc.server(futures.ThreadPoolExecutor(1))
-    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Service(triton), server)
-    port = server.add_insecure_port("localhost:0")
-    server.start()
-    printed = StringIO()
-    program = "".join(f"{line[4:]}\n" for line in shown.splitlines()).replace(":8001", f":{port}")
-    try:
-        with redirect_stdout(printed):
-            exec(compile(program, "README.txt", "exec"), {})
-    finally:
-        server.stop(None).wait()
+    printed = run_client(triton, shown)
     gone = spec.names[:-1] if len(spec.names) > 1 else spec.names
     assert [model for model, _ in triton.calls] == [f"rep_{'_'.join(gone)}"]
     # Windows of zeros: a linear graph says 0 to each class.
-    assert printed.getvalue() == "quiet [0.33333334 0.33333334 0.33333334]\n"
+    assert printed == "quiet [0.33333334 0.33333334 0.33333334]\n"
