@@ -8,6 +8,8 @@ import pytest
 from rep_edge.config import SimulatedData
 from rep_edge.data.batches import WindowBatches
 from rep_edge.data.simulated import SimulatedDataset
+from rep_edge.data.windows import Window
+from rep_edge.errors import InputError
 from rep_edge.signals import Stream, WindowSpec
 
 SPEC = WindowSpec(
@@ -45,3 +47,19 @@ def test_in_order_every_window_comes_once_with_its_target(dataset: SimulatedData
     values = np.concatenate([windows["seismic"].numpy() for windows, _ in batches])
     expected = np.stack([dataset[i].values["seismic"] for i in range(start, len(dataset), step)])
     np.testing.assert_array_equal(values, expected)
+
+
+class Damaged(SimulatedDataset):
+    """A dataset with one window that cannot be read."""
+
+    def __getitem__(self, index: int) -> Window:
+        if index == 7:
+            raise InputError("seven.png: is damaged or cut off; copy it again")
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("limit", [1 << 30, 0])
+def test_a_window_that_cannot_be_read_is_told_in_one_line(limit: int) -> None:
+    with pytest.raises(InputError) as told:
+        list(WindowBatches(Damaged(SimulatedData(runs_per_class=1, windows_per_run=3), SPEC), limit).in_order(4))
+    assert str(told.value) == "seven.png: is damaged or cut off; copy it again"

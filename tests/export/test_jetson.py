@@ -8,11 +8,15 @@ import subprocess
 import sys
 import venv
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import msgspec
 import pytest
 from bundles import make_bundle, random_windows
+from example_bundles import FEATURES, make_example_bundle
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from rep_edge import __version__
 from rep_edge.errors import InputError
@@ -85,7 +89,8 @@ def test_every_version_is_pinned_and_cuda_is_the_one_of_that_jetpack(
 @pytest.mark.parametrize("version", [6, 7])
 def test_pins_are_the_versions_that_were_tested_together(version: int) -> None:
     tested = constraints(JETPACKS[version].python)
-    pins = {name: pin for name, pin in JETPACKS[version].pins.items() if name != "cuda-bindings"}
+    asked = JETPACKS[version].pins | JETPACKS[version].preparing
+    pins = {name: pin for name, pin in asked.items() if name != "cuda-bindings"}
     assert pins == {name: tested[name] for name in pins}
 
 
@@ -95,6 +100,39 @@ def test_what_the_device_asks_for_is_pinned() -> None:
     asked = {re.split(r"[<>= ]", line)[0] for line in (*project["dependencies"], *extras["cpu"], *extras["sensors"])}
     for jetpack in JETPACKS.values():
         assert asked | {"cuda-bindings"} | PINS.keys() <= jetpack.pins.keys()
+        assert {re.split(r"[<>= ]", line)[0] for line in extras["vision-language"]} <= jetpack.preparing.keys()
+        assert not jetpack.pins.keys() & jetpack.preparing.keys()
+
+
+@pytest.mark.parametrize("version", [6, 7])
+def test_all_that_a_pinned_package_asks_for_is_pinned(version: int) -> None:
+    jetpack = JETPACKS[version]
+    pins = jetpack.pins | jetpack.preparing
+    device = {"python_version": jetpack.python, "platform_machine": "aarch64", "sys_platform": "linux", "extra": ""}
+    for name in jetpack.preparing:
+        for line in metadata.requires(name) or [] if name in installed_names() else []:
+            wanted = Requirement(line)
+            if wanted.marker is None or wanted.marker.evaluate(device):
+                assert canonicalize_name(wanted.name) in pins, f"{name} asks for {line}"
+
+
+def installed_names() -> set[str]:
+    return {canonicalize_name(found.metadata["Name"]) for found in metadata.distributions()}
+
+
+def test_pictures_and_texts_bring_what_prepares_them(tmp_path: Path) -> None:
+    for name, spec in (("pictures", None), ("features", FEATURES)):
+        path = make_example_bundle(tmp_path / name) if spec is None else make_example_bundle(tmp_path / name, spec=spec)
+        write_jetson(open_bundle(path), 6, tmp_path / f"out of {name}")
+        lines = (tmp_path / f"out of {name}" / "requirements.txt").read_text().splitlines()
+        prepared = JETPACKS[6].preparing if spec is None else {}
+        assert dict(line.split("==") for line in lines) == JETPACKS[6].pins | prepared
+        assert (
+            "rep-edge classify bundle --source NAME=VALUE" in (tmp_path / f"out of {name}" / "README.txt").read_text()
+        )
+    copied = open_bundle(tmp_path / "out of pictures" / "bundle")
+    assert copied.manifest == open_bundle(tmp_path / "pictures").manifest
+    assert set(copied.manifest.tokenizers) == {"text"}
 
 
 def test_an_unknown_jetpack_is_told_with_those_there_are(bundle: Bundle, tmp_path: Path) -> None:

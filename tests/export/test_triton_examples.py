@@ -40,10 +40,10 @@ Numbers = NDArray[np.float64]
 TEMPERATURES = {"image+text": 0.6, "image": 1.4, "text": 2.5}
 
 
-def export(folder: Path, task: Task = "multiclass", spec: WindowSpec = IMAGE_TEXT) -> Path:
+def export(folder: Path, task: Task = "multiclass", spec: WindowSpec = IMAGE_TEXT, max_batch: int = 8) -> Path:
     temperatures = TEMPERATURES if spec is IMAGE_TEXT else None
     make_example_bundle(folder / "bundle", task, spec, temperatures)
-    export_repository(folder / "bundle", folder / "repository", Serving(), quiet)
+    export_repository(folder / "bundle", folder / "repository", Serving(max_batch=max_batch), quiet)
     return folder / "repository"
 
 
@@ -116,7 +116,7 @@ def test_the_router_answers_every_pattern_as_the_classifier_does(
 
 
 def test_probabilities_of_several_labels_are_each_labels_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    triton = Triton(export(tmp_path, "multilabel"), monkeypatch)
+    triton = Triton(export(tmp_path, "multilabel", max_batch=40), monkeypatch)
     windows = live_of(IMAGE_TEXT.complete, 40)
     windows["image"] *= 3
     answer = triton.ask(windows)
@@ -185,14 +185,14 @@ def test_the_readme_says_what_is_sent_how_it_is_made_and_what_comes_back(task: T
         "    image: float32 [batch, 3, 8, 8], a picture of 8 x 8 pixels, normalised",
         "    text: int64 [batch, 6], a text of up to 6 tokens out of 32",
         "for each example of the batch",
-        "with a NaN or with an unknown id is refused",
+        "with one of another shape, with a NaN or with an unknown id is refused",
         'pip install "rep-edge[vision-language]"',
         "    image: rep_edge.runtime.inputs.images reads and prepares a picture's file",
         "    text: rep_edge.runtime.inputs.texts makes a text's ids, with rep/tokenizer.text.json",
         {
             "multiclass": "probabilities and logits float32 [3]",
             "multilabel": "labels [3] (the names",
-            "regression": "value float32 [1], label (the side of zero that it is on: negative or positive)",
+            "regression": "label (the side of zero that it is on: negative or positive)",
         }[task],
     ):
         assert words in text, words
@@ -227,7 +227,7 @@ def test_the_client_of_the_readme_works(
 
 
 def expected(bundle: Path, repository: Path, task: Task, live: tuple[str, ...]) -> tuple[list[str], Numbers]:
-    """What is said of the picture and the words in the client, of zeros else: labels, and probabilities or the value."""
+    """Of the picture and the words in the client, of zeros else: the labels said, and probabilities or the value."""
     opened = open_bundle(bundle)
     spec = opened.manifest.spec
     given = {"image": str(repository / "image.jpg"), "text": "a few words"}
