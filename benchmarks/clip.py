@@ -40,12 +40,15 @@ from rep_edge.files import write_file
 from rep_edge.model import RepModel, starting_model
 from rep_edge.runtime.bundle import open_bundle
 from rep_edge.runtime.timing import Percentiles, Ratio, interleave, percentiles, ratio
-from rep_edge.signals import Example, Image, Pattern, Text, WindowSpec
+from rep_edge.runtime.trimming import trim
+from rep_edge.signals import Example, Image, Modality, Text, WindowSpec
 
 CONFIG = Path("configs/clip-food101.yaml")
 LABELS = tuple(f"class {number}" for number in range(101))
 MEMORIES = ("learned", "fed")
 TOWERS = "open_clip"
+TEXTS = (77, 20)
+"""Tokens of the texts: one that fills the model, and a caption."""
 
 
 class Exported(msgspec.Struct, frozen=True):
@@ -128,27 +131,46 @@ def write_towers(config: Config, folder: Path) -> None:
 
 
 def measure(folders: dict[str, Path], spec: WindowSpec, rounds: int) -> dict[str, Variant]:
-    """All graphs, interleaved. Keys: "<who> <pattern>"."""
+    """All graphs, interleaved, with a text that fills the model and with a caption; by "<who>, <pattern>, <text>"."""
     windows = _windows(spec, 1)
-    calls = {
-        f"{who} {spec.pattern_name(pattern)}": _call(folder, spec, pattern, windows)
-        for pattern in spec.patterns()
-        for who, folder in folders.items()
-    }
+    calls, towers = {}, {}
+    for pattern in map(spec.pattern_name, spec.patterns()):
+        live = {name: windows[name] for name in pattern.split("+")}
+        towers[pattern] = f"{TOWERS}, {pattern}, always {_text(spec).tokens} tokens"
+        calls[towers[pattern]] = _call(folders[TOWERS], pattern, live)
+        for memory in MEMORIES:
+            names = open_bundle(folders[memory]).manifest.trimmed
+            for tokens in TEXTS if _text(spec).name in live else ("",):
+                given = {name: of_length(spec[name], v, tokens) for name, v in live.items()}
+                calls[f"{memory}, {pattern}{tokens and f', {tokens} tokens'}"] = _call(
+                    folders[memory], pattern, trim(given, spec, names)
+                )
     times = interleave(calls, rounds, repeats=3)
     return {
-        name: Variant(percentiles(taken), ratio(taken, times[f"{TOWERS} {name.split()[1]}"]))
+        name: Variant(percentiles(taken), ratio(taken, times[towers[name.split(", ")[1]]]))
         for name, taken in times.items()
     }
 
 
-def _call(folder: Path, spec: WindowSpec, pattern: Pattern, windows: dict[str, Example]) -> Callable[[], object]:
+def of_length(modality: Modality, window: Example, tokens: int | str) -> Example:
+    """A text that ends after so many tokens; other windows as they are."""
+    if not isinstance(modality, Text) or not isinstance(tokens, int):
+        return window
+    ids = np.where(window == modality.end, 1, window)
+    ids[:, tokens:] = modality.pad
+    ids[:, tokens - 1] = modality.end
+    return ids
+
+
+def _text(spec: WindowSpec) -> Text:
+    return next(m for m in spec.modalities if isinstance(m, Text))
+
+
+def _call(folder: Path, pattern: str, live: dict[str, Example]) -> Callable[[], object]:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    path = folder / graph_path(spec.pattern_name(pattern))
-    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    live = {name: windows[name] for name in spec.names if name in pattern}
+    session = ort.InferenceSession(folder / graph_path(pattern), options, providers=["CPUExecutionProvider"])
     return lambda: session.run(None, live)
 
 
