@@ -145,7 +145,7 @@ def linear_accuracy(config: Config, names: Sequence[str]) -> float:
 
 def _spectral_features(windows: WindowBatches, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     spectra = {
-        m.name: SegmentSpectrum(m.samples, m.channels, 10, "log_magnitude") for m in windows.dataset.spec.modalities
+        m.name: SegmentSpectrum(m.samples, m.channels, 10, "log_magnitude") for m in windows.dataset.spec.streams
     }
     rows, targets = [], []
     for values, labels in windows.in_order(256):

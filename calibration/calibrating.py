@@ -38,7 +38,9 @@ from rep_edge.runtime.manifest import (
 )
 
 MOST = 4000
-"""Validation and test windows that are used at the most; two seconds of sound take 64 kB each."""
+"""Validation and test windows that are used at the most; two seconds of sound take 64 kB each ..."""
+LARGEST = 1 << 30
+"""... and a picture 600 kB: bytes that those of one side may take in memory."""
 
 
 class Sides(NamedTuple):
@@ -126,7 +128,9 @@ def calibrate(
 
 def _all_of(source: WindowSource) -> tuple[LabelledWindows, list[str]]:
     """All windows of a side, or as many as memory is to hold, spread over it; and the recording of each."""
-    rows = np.linspace(0, len(source) - 1, min(len(source), MOST)).astype(int).tolist()
+    window = sum(m.blank().nbytes for m in source.spec.modalities)
+    count = min(len(source), MOST, max(1, LARGEST // window))
+    rows = np.linspace(0, len(source) - 1, count).astype(int).tolist()
     return gather(source, source.spec.names, rows), [source.recordings[row] for row in rows]
 
 

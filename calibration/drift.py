@@ -18,7 +18,9 @@ HEADROOM = 4.0
 LAYERS = ("MatMul", "Gemm", "LayerNormalization", "Softmax")
 """Operators whose drift people look at."""
 AT_ONCE = 8
-"""Windows whose tensors are held at once."""
+"""Windows whose tensors are held at once ..."""
+LARGE = 100e6
+"""... of graphs with so many bytes of constants; of larger ones fewer: CLIP's towers take 1 GB a window, twice."""
 
 
 class LayerDrift(NamedTuple):
@@ -81,19 +83,28 @@ def layer_drift(reference: onnx.ModelProto, other: onnx.ModelProto, values: Valu
     return [LayerDrift(n.name, n.op_type, e) for n, e in zip(layers, errors, strict=True)]
 
 
+def _at_once(model: onnx.ModelProto) -> int:
+    size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+    return max(1, min(AT_ONCE, int(AT_ONCE * LARGE / max(size, 1))))
+
+
 def _peaks(model: onnx.ModelProto, sets: Iterable[Values]) -> dict[str, float]:
-    """The largest magnitude of each float tensor: inputs, constants, and what nodes make of the windows."""
+    """The largest magnitude of each float tensor: inputs, constants, and what nodes make of the windows.
+
+    An id is no magnitude: a large vocabulary says nothing about the embedding's numbers.
+    """
     peaks = {
         name: float(np.abs(numpy_helper.to_array(tensor)).max(initial=0))
         for name, tensor in constants(model).items()
         if tensor.data_type == TensorProto.FLOAT
     }
-    names = float_tensors(model)
+    names, floats = float_tensors(model), float_names(model)
     session = open_session(with_outputs(model, names))
     for values in sets:
-        for feed in batches(values, AT_ONCE):
+        for feed in batches(values, _at_once(model)):
             made = dict(zip(names, session.run(None, feed), strict=True))
-            for name, array in {**feed, **made}.items():
+            seen = {name: array for name, array in {**feed, **made}.items() if name in floats}
+            for name, array in seen.items():
                 # A NaN is kept: nothing that makes one is fit.
                 peaks[name] = float(np.maximum(peaks.get(name, 0.0), np.abs(array).max(initial=0)))
     return peaks
@@ -114,7 +125,7 @@ def _relative_errors(reference: onnx.ModelProto, other: onnx.ModelProto, sets: C
     worst = np.zeros(len(reference.graph.output))
     for values in sets:
         off, size = np.zeros(len(worst)), np.zeros(len(worst))
-        for feed in batches(values, AT_ONCE):
+        for feed in batches(values, _at_once(reference)):
             for i, (a, b) in enumerate(zip(first.run(None, feed), second.run(None, feed), strict=True)):
                 with np.errstate(all="ignore"):
                     off[i] += np.square(b.astype(np.float64) - a).sum()

@@ -13,6 +13,7 @@ from rep_edge.calibration.windows import Values
 from rep_edge.runtime.bundle import Bundle
 from rep_edge.runtime.processor import int8_saturates
 from rep_edge.runtime.softmax import softmax
+from rep_edge.signals import Example
 
 BATCH = 32
 """Windows run at once."""
@@ -53,7 +54,7 @@ def divergence(reference: Array, other: Array) -> float:
     return float((p * (np.log(p + 1e-12) - np.log(q + 1e-12))).sum(axis=-1).mean())
 
 
-def batches(values: Values, size: int) -> Iterator[dict[str, Array]]:
+def batches(values: Values, size: int) -> Iterator[dict[str, Example]]:
     """The windows of all modalities, `size` at a time."""
     count = len(next(iter(values.values())))
     for start in range(0, count, size):
@@ -80,9 +81,10 @@ def float_tensors(model: onnx.ModelProto) -> list[str]:
 
 
 def float_names(model: onnx.ModelProto) -> set[str]:
-    """All float32 tensors: inputs, constants, and what nodes make."""
+    """All float32 tensors: inputs, constants, and what nodes make. Ids of a text are none."""
+    given = (value.name for value in model.graph.input if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT)
     held = (name for name, tensor in constants(model).items() if tensor.data_type == onnx.TensorProto.FLOAT)
-    return {*(value.name for value in model.graph.input), *held, *float_tensors(model)}
+    return {*given, *held, *float_tensors(model)}
 
 
 def without_nodes(model: onnx.ModelProto) -> onnx.ModelProto:

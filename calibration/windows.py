@@ -61,8 +61,29 @@ class LabelledWindows(NamedTuple):
 
 
 def check_source(source: WindowSource, manifest: Manifest) -> None:
-    """Raises InputError where the data are not of the kind that the bundle was made for, or a class has no windows."""
-    known = {m.name: m for m in source.spec.modalities}
+    """Raises InputError where the bundle cannot be calibrated, where the data are not of the kind that it was made for,
+    and where a class has no windows."""
+    check_task(manifest)
+    check_modalities(source.spec, manifest)
+    if source.labels != manifest.labels:
+        raise InputError(
+            f"calibration data: has the classes {', '.join(source.labels)} and the bundle "
+            f"{', '.join(manifest.labels)}; give the data that the model was trained on"
+        )
+    for label, count in zip(source.labels, np.bincount(source.targets, minlength=len(source.labels)), strict=True):
+        if not count:
+            raise InputError(f"calibration data: class {label} has no windows; add recordings of it")
+
+
+def check_task(manifest: Manifest) -> None:
+    """Raises InputError for a bundle that does not choose one class: temperatures and losses are those of classes."""
+    if manifest.task != "multiclass":
+        raise InputError(f"{manifest.task} bundles cannot be calibrated: it is for models that choose one class")
+
+
+def check_modalities(spec: WindowSpec, manifest: Manifest) -> None:
+    """Raises InputError where data of `spec` are not the windows that the bundle's graphs take."""
+    known = {m.name: m for m in spec.modalities}
     for m in manifest.modalities:
         if m.name not in known:
             raise InputError(f"calibration data: has no {m.name}; give data with {', '.join(manifest.spec.names)}")
@@ -72,16 +93,11 @@ def check_source(source: WindowSource, manifest: Manifest) -> None:
                 f"calibration data: {m.name} has windows of {list(found.shape)}{_rate(found)} and the bundle takes "
                 f"{list(m.shape)}{_rate(m)}; give the data that the model was trained on"
             )
-    if manifest.task != "multiclass":
-        raise InputError(f"{manifest.task} bundles cannot be calibrated: it is for models that choose one class")
-    if source.labels != manifest.labels:
-        raise InputError(
-            f"calibration data: has the classes {', '.join(source.labels)} and the bundle "
-            f"{', '.join(manifest.labels)}; give the data that the model was trained on"
-        )
-    for label, count in zip(source.labels, np.bincount(source.targets, minlength=len(source.labels)), strict=True):
-        if not count:
-            raise InputError(f"calibration data: class {label} has no windows; add recordings of it")
+        if not (isinstance(found, Stream) and isinstance(m, Stream)) and found != m:
+            raise InputError(
+                f"calibration data: {m.name} is prepared in another way than the bundle's, as its kind, ids or colours "
+                "say; give the data that the model was trained on"
+            )
 
 
 def _rate(modality: Modality) -> str:

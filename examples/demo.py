@@ -168,7 +168,7 @@ def stream() -> None:
     rows = [i for scene in SCENES for i, target in enumerate(data.targets) if data.labels[target] == scene]
     REPLAY.mkdir(exist_ok=True)
     for name in SPEC.names:
-        write_file(REPLAY / name, SPEC[name], np.concatenate([data[i].values[name][0] for i in rows]))
+        write_file(REPLAY / name, SPEC.stream(name), np.concatenate([data[i].values[name][0] for i in rows]))
     sources = (f"acoustic={REPLAY / 'acoustic.wav'}", f"seismic={REPLAY / 'seismic.mseed'}")
     arguments = ("stream", str(path("bundle")), "--source", sources[0], "--source", sources[1])
     options = ("--drop", DROPS, "--speed", "max", "--json")

@@ -20,6 +20,7 @@ from rep_edge.runtime.bundle import Bundle, open_bundle
 from rep_edge.runtime.classifier import Classifier
 from rep_edge.runtime.footprint import footprint_mb
 from rep_edge.runtime.timing import Percentiles, Ratio, Times, interleave, percentiles, ratio
+from rep_edge.runtime.trimming import SHORTEST
 from rep_edge.signals import Example
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ Variant = tuple[str, str]
 ROUNDS, REPEATS = 40, 5
 PRECISION = "fp32"
 """What the ratios, the rivals and the memory are of; graphs in other precisions are timed beside it."""
-GRAPH, PLACEHOLDER, IN_TURN, STREAM = "graph", "placeholder", "in turn", "stream"
+GRAPH, PLACEHOLDER, SHORT_TEXT, IN_TURN, STREAM = "graph", "placeholder", "short text", "in turn", "stream"
 BACKBONE, TOWER, EAGER, COMPILE = "backbone", "tower", "eager", "compile"
 EVERY = "every pattern"
 SEPARATOR = "/"
@@ -45,7 +46,8 @@ class BenchResult(msgspec.Struct, frozen=True, kw_only=True):
     machine: where; latency_ms: kind of graph -> pattern -> percentiles of one window, one thread.
     ratios: name -> how many times as long; bundle_mb: size on disk; pss_mb: memory of a process that holds all graphs
     warm, above an empty interpreter (None where the system does not tell).
-    stream_overhead: share that a stream adds to its graphs' own time; skipped: what was not measured -> why.
+    stream_overhead: share that a stream adds to its graphs' own time, None for examples that stand alone; skipped: what
+    was not measured -> why.
     """
 
     machine: dict[str, str | int]
@@ -53,7 +55,7 @@ class BenchResult(msgspec.Struct, frozen=True, kw_only=True):
     ratios: dict[str, Ratio]
     bundle_mb: float
     pss_mb: float | None
-    stream_overhead: float
+    stream_overhead: float | None
     skipped: dict[str, str]
 
 
@@ -69,10 +71,8 @@ def run_bench(path: Path, checkpoint: Path | None, tell: Callable[[str], None]) 
     tell("memory: a fresh interpreter opens every graph")
     pss = footprint_mb(path)
     windows = _windows(bundle)
-    calls = _graphs(bundle, windows)
-    complete = bundle.manifest.spec.pattern_name(bundle.manifest.spec.complete)
-    calls[STREAM, complete] = StreamedHop(Classifier.load(path, backend="onnxruntime-cpu", precision=PRECISION))
-    skipped: dict[str, str] = {}
+    calls = _graphs(bundle, windows) | _streams(bundle)
+    skipped = {} if bundle.manifest.hop_s else {STREAM: "examples stand alone"}
     with tempfile.TemporaryDirectory() as folder:
         if checkpoint is None:
             skipped["rivals"] = "no checkpoint was given"
@@ -83,7 +83,6 @@ def run_bench(path: Path, checkpoint: Path | None, tell: Callable[[str], None]) 
         names = {SEPARATOR.join(variant): variant for variant in calls}
         timed = interleave({name: calls[variant] for name, variant in names.items()}, ROUNDS, REPEATS)
     times = {names[name]: values for name, values in timed.items()}
-    streamed = ratio(times[STREAM, complete], times[GRAPH, complete])
     latency: dict[str, dict[str, Percentiles]] = {}
     for (kind, pattern), values in times.items():
         latency.setdefault(kind, {})[pattern] = percentiles(values)
@@ -93,13 +92,14 @@ def run_bench(path: Path, checkpoint: Path | None, tell: Callable[[str], None]) 
         ratios=_ratios(times, bundle),
         bundle_mb=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) / 1e6,
         pss_mb=pss,
-        stream_overhead=streamed.median - 1,
+        stream_overhead=_stream_overhead(times),
         skipped=skipped,
     )
 
 
 def _windows(bundle: Bundle) -> Windows:
-    """Seeded noise, [1, *shape] by modality: a graph takes equally long whatever it hears."""
+    """Seeded noise, [1, *shape] by modality: a graph takes equally long whatever it hears. Texts are whole, as PyTorch
+    and engines take them."""
     rng = np.random.default_rng(0)
     spec = bundle.manifest.spec
     return {m.name: noise(m, 1, rng) for m in spec.modalities}
@@ -118,6 +118,8 @@ def _graphs(bundle: Bundle, windows: Windows) -> dict[Variant, Call]:
         if pattern != spec.complete:
             filled = {m: windows[m] if m in pattern else silent[m] for m in spec.names}
             calls[PLACEHOLDER, name] = _bind(whole.run, filled)
+        if short := _short_texts(bundle, windows, name):
+            calls[SHORT_TEXT, name] = _bind(runner.run, short)
     for precision in bundle.manifest.graph_precisions:
         if precision != PRECISION:
             for name in map(spec.pattern_name, spec.patterns()):
@@ -126,6 +128,22 @@ def _graphs(bundle: Bundle, windows: Windows) -> dict[Variant, Call]:
     own = [call for (kind, _), call in calls.items() if kind == GRAPH]
     calls[IN_TURN, EVERY] = lambda: [call() for call in own]
     return calls
+
+
+def _short_texts(bundle: Bundle, windows: Windows, pattern: str) -> Windows:
+    """The pattern's windows with texts cut to a quarter; empty where it has none that its graph takes so."""
+    live = {name: windows[name] for name in pattern.split("+")}
+    cut = {n: x[:, : max(SHORTEST, x.shape[1] // 4)] for n, x in live.items() if n in bundle.manifest.trimmed}
+    return {**live, **cut} if cut else {}
+
+
+def _streams(bundle: Bundle) -> dict[Variant, Call]:
+    """The complete pattern as a stream has it; nothing where examples stand alone."""
+    spec = bundle.manifest.spec
+    if not spec.hop_s:
+        return {}
+    classifier = Classifier.load(bundle.path, backend="onnxruntime-cpu", precision=PRECISION)
+    return {(STREAM, spec.pattern_name(spec.complete)): StreamedHop(classifier)}
 
 
 def _bind(run: Callable[[Windows], object], windows: Windows) -> Call:
@@ -138,7 +156,9 @@ def _matching_model(checkpoint: Path, bundle: Bundle, windows: Windows) -> RepMo
     from rep_edge.export.parity import check_parity
 
     model = load_pretrained(checkpoint)
-    if model.spec != bundle.manifest.spec or tuple(model.labels) != tuple(bundle.manifest.labels):
+    manifest = bundle.manifest
+    theirs = (manifest.spec, tuple(manifest.labels), manifest.task)
+    if (model.spec, tuple(model.labels), model.task.name) != theirs:
         raise InputError(
             f"{checkpoint}: has other signals or labels than {bundle.path}; give the bundle's own checkpoint"
         )
@@ -178,6 +198,13 @@ def _rivals(
         skipped[COMPILE] = str(error)
         tell(f"torch.compile cannot run here and is left out: {error}")
     return calls
+
+
+def _stream_overhead(times: dict[Variant, Times]) -> float | None:
+    for (kind, pattern), values in times.items():
+        if kind == STREAM:
+            return ratio(values, times[GRAPH, pattern]).median - 1
+    return None
 
 
 def _ratios(times: dict[Variant, Times], bundle: Bundle) -> dict[str, Ratio]:

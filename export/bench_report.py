@@ -12,10 +12,11 @@ MEANING = {
     "fp16": "the bundle's own graph, fp16",
     "int8": "the bundle's own graph, int8",
     "placeholder": "the complete graph, fed a placeholder",
+    "short text": "the same, a text cut to a quarter",
     "in turn": "all graphs, one after the other",
     "stream": "a stream: buffers, health, graph",
     "backbone": "the backbone without REP, as a graph",
-    "tower": "that sensor's tower and head alone, as a graph",
+    "tower": "that modality's tower and head alone, as a graph",
     "eager": "PyTorch",
     "compile": "PyTorch, torch.compile",
 }
@@ -29,9 +30,11 @@ def print_bench(result: BenchResult, console: Console | None = None) -> None:
     console.print(_latency(result))
     console.print(_ratios(result))
     memory = "not told by this system" if result.pss_mb is None else f"{result.pss_mb:.0f} MB"
+    added = result.stream_overhead
+    stream = "" if added is None else f"; a stream adds {100 * added:.1f} % to its graph"
     console.print(
-        f"bundle {result.bundle_mb:.1f} MB; a process with every graph open, above an empty interpreter: {memory}; "
-        f"a stream adds {100 * result.stream_overhead:.1f} % to its graph",
+        f"bundle {result.bundle_mb:.1f} MB; a process with every graph open, above an empty interpreter: {memory}"
+        f"{stream}",
         highlight=False,
     )
     for what, why in result.skipped.items():

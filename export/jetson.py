@@ -12,6 +12,7 @@ from rep_edge.errors import InputError
 from rep_edge.export.wheel import make_wheel
 from rep_edge.files import new_folder, require_new, write_file
 from rep_edge.runtime.bundle import MANIFEST, Bundle, listed_files, open_bundle
+from rep_edge.signals import Image, Text, WindowSpec
 
 BUNDLE = "bundle"
 REQUIREMENTS = "requirements.txt"
@@ -20,13 +21,18 @@ README = "README.txt"
 
 
 class JetPack(NamedTuple):
-    """What NVIDIA's system for Jetson brings. pins: package to version, all with wheels for aarch64 and that Python."""
+    """What NVIDIA's system for Jetson brings, and what is installed beside it.
+
+    pins: package to version, all with wheels for aarch64 and that Python; preparing: further ones that bundles with
+    pictures or texts need.
+    """
 
     system: str
     python: str
     cuda: str
     tensorrt: str
     pins: dict[str, str]
+    preparing: dict[str, str]
 
 
 PINS = {
@@ -71,15 +77,48 @@ PYTHON_312 = {
     "pycparser": "3.12",
     "typer": "0.29.2",
 }
+PREPARING = {
+    "anyio": "4.16.0",
+    "click": "8.5.1",
+    "fsspec": "2026.9.0",
+    "ftfy": "6.3.1",
+    "h11": "0.16.0",
+    "hf-xet": "1.8.0",
+    "huggingface-hub": "2.4.0",
+    "idna": "3.20",
+    "pyyaml": "6.0.4",
+    "tokenizers": "0.23.3",
+    "tqdm": "4.70.1",
+    "truststore": "0.10.5",
+    "wcwidth": "0.9.4",
+}
+"""For either Python: what makes ids of texts and reads pictures. Most of it is there because tokenizers asks for it."""
+PREPARING_310 = {
+    "exceptiongroup": "1.3.2",
+    "filelock": "4.1.0",
+    "httpcore2": "2.14.0",
+    "httpx2": "2.14.0",
+    "pillow": "12.3.0",
+    "tomli": "2.5.0",
+}
+PREPARING_312 = {"filelock": "4.2.12", "httpcore2": "2.16.2", "httpx2": "2.16.2", "pillow": "13.0.0"}
 # cuda-bindings must not be of a newer CUDA major than the driver. 12.8.0 is the oldest with wheels for aarch64.
 JETPACKS = {
-    6: JetPack("Ubuntu 22.04", "3.10", "12.6", "10.3", {**PINS, **PYTHON_310, "cuda-bindings": "12.8.0"}),
+    6: JetPack(
+        "Ubuntu 22.04",
+        "3.10",
+        "12.6",
+        "10.3",
+        {**PINS, **PYTHON_310, "cuda-bindings": "12.8.0"},
+        {**PREPARING, **PREPARING_310},
+    ),
     7: JetPack(
         "Ubuntu 24.04",
         "3.12",
         "13.0",
         "10.13",
         {**PINS, **PYTHON_312, "cuda-bindings": "13.0.3", "cuda-pathfinder": "1.9.0"},
+        {**PREPARING, **PREPARING_312},
     ),
 }
 
@@ -98,11 +137,16 @@ def write_jetson(bundle: Bundle, version: int, out: Path) -> None:
     with new_folder(out) as folder:
         _copy(bundle, folder / BUNDLE)
         write_file(folder / wheel, content)
-        pins = "".join(f"{name}=={pin}\n" for name, pin in sorted(jetpack.pins.items()))
+        pins = "".join(f"{name}=={pin}\n" for name, pin in sorted(_pins(jetpack, bundle.manifest.spec).items()))
         write_file(folder / REQUIREMENTS, pins.encode())
         write_file(folder / INSTALL, _install(version, jetpack, wheel).encode())
         (folder / INSTALL).chmod(0o755)
-        write_file(folder / README, _readme(version, jetpack).encode())
+        write_file(folder / README, _readme(version, jetpack, bundle.manifest.spec).encode())
+
+
+def _pins(jetpack: JetPack, spec: WindowSpec) -> dict[str, str]:
+    prepared = any(isinstance(m, (Image, Text)) for m in spec.modalities)
+    return {**jetpack.pins, **jetpack.preparing} if prepared else jetpack.pins
 
 
 def _copy(bundle: Bundle, folder: Path) -> None:
@@ -145,7 +189,8 @@ venv/bin/rep-edge doctor {BUNDLE}
 """
 
 
-def _readme(version: int, jetpack: JetPack) -> str:
+def _readme(version: int, jetpack: JetPack, spec: WindowSpec) -> str:
+    run = f"stream {BUNDLE} --source NAME=FILE" if spec.hop_s else f"classify {BUNDLE} --source NAME=VALUE"
     return f"""rep-edge for JetPack {version}: {jetpack.system}, Python {jetpack.python}, CUDA {jetpack.cuda} or later,
 TensorRT {jetpack.tensorrt} or a later 10.
 
@@ -157,7 +202,7 @@ It makes the environment venv, installs the versions of {REQUIREMENTS} from the 
 network for that) and rep-edge from the wheel, builds an engine of every graph in {BUNDLE} for the GPU, and checks all.
 TensorRT and CUDA are JetPack's own. Then:
 
-    venv/bin/rep-edge stream {BUNDLE} --source NAME=FILE
+    venv/bin/rep-edge {run}
 
 After an update of JetPack run  sh {INSTALL}  again: engines fit one version of TensorRT and one GPU.
 """

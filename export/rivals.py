@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rep_edge.export.exporting import graph_path, optimised_graph, write_graphs
 from rep_edge.export.specialise import specialise_backbone, specialise_tower
 from rep_edge.model import RepModel
-from rep_edge.signals import Pattern
+from rep_edge.signals import Example, Pattern
 
 Call = Callable[[], object]
-Windows = Mapping[str, NDArray[np.float32]]
+Windows = Mapping[str, Example]
 
 BACKBONE = "backbone"
 

@@ -72,7 +72,9 @@ def _build(
     log = logs / f"{bundle.path.resolve().name}.{graph.pattern}.{graph.precision}.{target}.{library.backend}.log"
     tell(f"{name}: building with {library.backend} {library.version}, log {log}")
     file = bundle.graph_file(graph.pattern, graph.precision)
-    plan = build_engine(library, file, order.batch, target, log, tell, version_compatible=order.version_compatible)
+    windows = {m.name: m.shape for m in bundle.manifest.modalities}
+    compatible = order.version_compatible
+    plan = build_engine(library, file, order.batch, target, log, tell, windows=windows, version_compatible=compatible)
     tell(f"{name}: {len(plan) / 1e6:.1f} MB in {time.monotonic() - began:.1f} s")
     return plan
 

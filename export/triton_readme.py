@@ -35,7 +35,7 @@ ANSWERS = {
     "multilabel": "probabilities (of each label by itself) and logits float32 [{outputs}],\n"
     "labels [{outputs}] (the names of those from 0.5 on, the most probable first, then empty ones), label\n"
     "(the most probable), label_index",
-    "regression": "value float32 [1], label (the side of zero that it is on: {sides}), label_index",
+    "regression": "value float32 [1],\nlabel (the side of zero that it is on: {sides}), label_index",
 }
 """By task."""
 
@@ -72,7 +72,9 @@ def readme(manifest: Manifest, name: str, models: Mapping[str, str], parameters:
 def _refused(manifest: Manifest) -> str:
     kinds = {m.dtype for m in manifest.modalities}
     numbers = {"float32": "with a NaN", "int64": "with an unknown id"}
-    return " or ".join(["one of another shape", *(told for dtype, told in numbers.items() if dtype in kinds)])
+    first = "one of another shape"
+    *some, last = [first, *(told for dtype, told in numbers.items() if dtype in kinds)]
+    return f"{', '.join(some)} or {last}"
 
 
 def _preparation(m: Modality, name: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,17 +91,25 @@ def make_example_bundle(
     task: Task = "multiclass",
     spec: WindowSpec = IMAGE_TEXT,
     temperatures: Mapping[str, float] | None = None,
+    trimmed: tuple[str, ...] = (),
+    labels: tuple[str, ...] | None = None,
 ) -> Path:
-    """Write a bundle to `path`: all patterns, one shared weights file, the tokenizer of its texts."""
+    """Write a bundle to `path`: all patterns, one shared weights file, the tokenizer of its texts.
+
+    labels: as many as those of `labels_of`, which are taken where these are None. trimmed: texts that the graphs take
+    shorter too. The answer is then another: these graphs look at all ids.
+    """
     names = [spec.pattern_name(pattern) for pattern in spec.patterns()]
-    graphs = {name: _graph([spec[part] for part in name.split("+")], outputs_of(task)) for name in names}
+    graphs = {
+        name: example_graph([spec[part] for part in name.split("+")], outputs_of(task), trimmed) for name in names
+    }
     (path / "graphs").mkdir(parents=True)
     (path / WEIGHTS).write_bytes(share_weights(list(graphs.values()), Path(WEIGHTS).name))
     for name, graph in graphs.items():
         (path / _file(name)).write_bytes(graph.SerializeToString())
     if any(isinstance(m, Text) for m in spec.modalities):
         (path / TOKENIZER).write_text(tokenizer_definition())
-    manifest = manifest_of(path, spec, task, labels_of(task), temperatures)
+    manifest = manifest_of(path, spec, task, labels or labels_of(task), temperatures, trimmed)
     (path / "manifest.json").write_bytes(msgspec.json.encode(manifest))
     return path
 
@@ -112,6 +120,7 @@ def manifest_of(
     task: Task,
     labels: tuple[str, ...],
     temperatures: Mapping[str, float] | None = None,
+    trimmed: tuple[str, ...] = (),
 ) -> Manifest:
     """The manifest of graphs, weights and tokenizer that lie in `path`."""
     names = [spec.pattern_name(pattern) for pattern in spec.patterns()]
@@ -128,6 +137,7 @@ def manifest_of(
         temperatures=dict(temperatures or dict.fromkeys(names, 1.0)),
         provenance=Provenance(created="2026-01-01T00:00:00+00:00", versions={}, dataset="toy", memory="none", seed=0),
         task=task,
+        trimmed=trimmed,
         tokenizers={m.name: record(path, TOKENIZER) for m in spec.modalities if isinstance(m, Text)},
     )
 
@@ -136,7 +146,7 @@ def _file(pattern: str) -> str:
     return f"graphs/{pattern}.fp32.onnx"
 
 
-def _graph(live: Sequence[Modality], outputs: int) -> onnx.ModelProto:
+def example_graph(live: Sequence[Modality], outputs: int, trimmed: Collection[str]) -> onnx.ModelProto:
     """Logits: the sum over live modalities of flattened window times matrix, or of a text the mean of its ids' rows."""
     nodes, held, parts = [], [numpy_helper.from_array(np.array([1], np.int64), "tokens_axis")], []
     for m in live:
@@ -151,7 +161,8 @@ def _graph(live: Sequence[Modality], outputs: int) -> onnx.ModelProto:
         parts.append(part)
     nodes.append(helper.make_node("Sum", parts, ["logits"]))
     kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
-    inputs = [helper.make_tensor_value_info(m.name, kinds[m.dtype], ["batch", *m.shape]) for m in live]
+    shapes = {m.name: (f"{m.name}_tokens",) if m.name in trimmed else m.shape for m in live}
+    inputs = [helper.make_tensor_value_info(m.name, kinds[m.dtype], ["batch", *shapes[m.name]]) for m in live]
     output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", outputs])
     if not any(isinstance(m, Text) for m in live):
         del held[0]

@@ -64,7 +64,7 @@ def test_a_build_that_fails_on_the_gpu_is_one_line_with_its_log(
 
 def test_engines_of_this_gpu_go_into_the_cache(bundle: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rep_edge.runtime.engines.gpu.find_gpu", lambda: GPU)
-    monkeypatch.setattr("rep_edge.runtime.engines.compiling.build_engine", lambda *arguments: b"plan")
+    monkeypatch.setattr("rep_edge.runtime.engines.compiling.build_engine", lambda *arguments, **options: b"plan")
     done = run("compile", bundle)
     assert (done.code, done.out) == (0, "")
     assert done.err.splitlines()[-1] == (f"{cache}: holds the 3 engines of this bundle for NVIDIA RTX A2000, 0.0 MB")

@@ -107,7 +107,7 @@ def test_json_lines_and_nothing_else_on_standard_output(bench: Bench) -> None:
     lines = [json.loads(line) for line in done.out.splitlines()]
     assert [line["end_s"] for line in lines] == [1 + 0.5 * i for i in range(39)]
     fields = {"label", "label_set", "probabilities", "pattern", "latency_s", "start_s", "end_s", "reasons"}
-    assert set(lines[0]) == fields | {"suspects", "alternative"}
+    assert set(lines[0]) == fields | {"value", "suspects", "alternative"}
     assert lines[0]["pattern"] == "acoustic+seismic"
     lost = lines[12]
     assert (lost["label"], lost["pattern"], lost["probabilities"]) == (None, "", {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,7 @@ import msgspec
 import numpy as np
 import onnx
 import torch
-from bundles import WEIGHTS
+from bundles import LABELS, WEIGHTS
 from example_bundles import FEATURES, IMAGE, SIDES, TOKENIZER, manifest_of, tokenizer_definition
 from tiny import randomise
 
@@ -20,7 +21,7 @@ from rep_edge.calibration.weights import share_weights
 from rep_edge.config import AdapterConfig, ClipConfig, Config, HatefulMemesData, MultConfig, SentimentData
 from rep_edge.export.dependence import check_dependence
 from rep_edge.export.folding import fold
-from rep_edge.export.onnx import OPSET, OUTPUT
+from rep_edge.export.onnx import OPSET, OUTPUT, trimmed
 from rep_edge.export.specialise import PatternGraph, specialise
 from rep_edge.model import RepModel, build_model
 from rep_edge.signals import Text, WindowSpec
@@ -28,7 +29,6 @@ from rep_edge.signals import Text, WindowSpec
 TEXT = Text(name="text", tokens=9, vocabulary=32, placeholder=(30, 31), end=31)
 PICTURES_AND_TEXTS = WindowSpec(modalities=(IMAGE, TEXT))
 WORDS_AND_SOUNDS = WindowSpec(modalities=FEATURES.modalities[:2])
-CLASSES = ("harmless", "hateful", "unclear")
 CLIP = {
     "embed_dim": 6,
     "vision_cfg": {"image_size": IMAGE.size, "patch_size": 4, "width": 8, "layers": 2, "head_width": 4},
@@ -43,7 +43,7 @@ def tiny_clip(task: Literal["multiclass", "multilabel"] = "multiclass") -> RepMo
     encoder = ClipConfig(model=json.dumps(CLIP), random_init=True)
     data = HatefulMemesData(root="memes")
     config = Config(signals=PICTURES_AND_TEXTS, data=data, encoder=encoder, task=task, seed=5)
-    return _adapted(build_model(config, CLASSES, {"text": tokenizer_definition()}))
+    return _adapted(build_model(config, LABELS, {"text": tokenizer_definition()}))
 
 
 def tiny_mult(task: Literal["multiclass", "regression"] = "regression") -> RepModel:
@@ -65,22 +65,32 @@ def quick_bundle(model: RepModel, path: Path) -> Path:
     """The bundle of a model, made of the same modules as `export_bundle` makes, but by torch's older tracer, which
     takes a second a graph, and compared with nothing."""
     spec = model.spec
-    graphs = {spec.pattern_name(pattern): _quick_graph(specialise(model, pattern)) for pattern in spec.patterns()}
-    for name, graph in graphs.items():
-        check_dependence(graph, name)
-    (path / "graphs").mkdir(parents=True)
-    (path / WEIGHTS).write_bytes(share_weights(list(graphs.values()), Path(WEIGHTS).name))
-    for name, graph in graphs.items():
-        (path / f"graphs/{name}.fp32.onnx").write_bytes(graph.SerializeToString())
+    quick_graphs({spec.pattern_name(pattern): specialise(model, pattern) for pattern in spec.patterns()}, path)
     for definition in model.tokenizers.values():
         (path / TOKENIZER).write_text(definition)
-    manifest = manifest_of(path, spec, model.config.task, model.labels)
+    manifest = manifest_of(path, spec, model.config.task, model.labels, trimmed=trimmed(model))
     (path / "manifest.json").write_bytes(msgspec.json.encode(manifest))
     return path
 
 
+def quick_graphs(modules: Mapping[str, PatternGraph], folder: Path) -> dict[str, Path]:
+    """graphs/<name>.fp32.onnx of every module, and the weights that they share."""
+    graphs = {name: _quick_graph(module) for name, module in modules.items()}
+    for name, graph in graphs.items():
+        check_dependence(graph, name)
+    (folder / "graphs").mkdir(parents=True)
+    (folder / WEIGHTS).write_bytes(share_weights(list(graphs.values()), Path(WEIGHTS).name))
+    for name, graph in graphs.items():
+        (folder / f"graphs/{name}.fp32.onnx").write_bytes(graph.SerializeToString())
+    return {name: folder / f"graphs/{name}.fp32.onnx" for name in graphs}
+
+
 def _quick_graph(module: PatternGraph) -> onnx.ModelProto:
     examples = tuple(torch.from_numpy(np.stack([module.model.spec[name].blank()] * 2)) for name in module.names)
+    axes = {name: {0: "batch"} for name in (*module.names, OUTPUT)}
+    for name in trimmed(module.model):
+        if name in axes:
+            axes[name][1] = f"{name}_tokens"
     buffer = BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -92,6 +102,6 @@ def _quick_graph(module: PatternGraph) -> onnx.ModelProto:
             input_names=list(module.names),
             output_names=[OUTPUT],
             opset_version=OPSET,
-            dynamic_axes={name: {0: "batch"} for name in (*module.names, OUTPUT)},
+            dynamic_axes=axes,
         )
     return fold(onnx.load_from_string(buffer.getvalue()))

@@ -102,8 +102,8 @@ class FedMemory(Memory):
 
     All towers advance together through the blocks with replay, because the shared buffer couples them; a missing
     modality takes part through its placeholder. Buffers not configured leave their slots out. The head reads the last
-    buffers. Eq. 6 is computed where its weight is above 0. Private buffers start from all tokens, pooled into a number of
-    rows, so that nothing may be cut off.
+    buffers. Eq. 6 is computed where its weight is above 0. Private buffers start from all tokens, pooled into a number
+    of rows, so that nothing may be cut off.
     """
 
     trims = False

@@ -13,6 +13,7 @@ from rep_edge.errors import InputError
 if TYPE_CHECKING:
     from rep_edge.calibration.calibrating import CalibrationSettings, Outcome, Sides
     from rep_edge.config import Config
+    from rep_edge.runtime.bundle import Bundle
 
 MADE = ("fp16", "int8")
 """Precisions that calibrate makes; fp32 is what export wrote."""
@@ -54,6 +55,7 @@ def calibrate(
     from rep_edge.calibration.calibrating import calibrate as run
     from rep_edge.calibration.drift_picture import draw_drift
     from rep_edge.calibration.reliability import draw_reliability
+    from rep_edge.calibration.windows import check_task
     from rep_edge.cli.inspecting import print_confidence, print_label_sets, print_precisions
     from rep_edge.files import require_writable
     from rep_edge.provenance import package_versions
@@ -61,10 +63,11 @@ def calibrate(
 
     settings = _settings(precision, method, budget, windows, coverage, seed)
     opened = open_bundle(bundle)
+    check_task(opened.manifest)
     folder = report if report is not None else bundle.absolute().with_name(f"{bundle.absolute().name}-calibration")
     require_writable(folder / "calibration.json")
     require_writable(bundle / "manifest.json")
-    sides = _sides(data)
+    sides = _sides(data, opened)
     if sides.dataset != opened.manifest.provenance.dataset:
         tell(f"note: the bundle was compared on {opened.manifest.provenance.dataset}; these are {sides.dataset}")
     outcome = run(opened, sides, settings, package_versions("onnx", "onnxruntime", "numpy", "scipy"), tell)
@@ -112,13 +115,31 @@ def _settings(
     )
 
 
-def _sides(data: Path) -> Sides:
+def _sides(data: Path, bundle: Bundle) -> Sides:
+    """The data's windows, its texts made by the bundle's own tokenizers, as on a device."""
     from rep_edge.calibration.calibrating import Sides
+    from rep_edge.calibration.windows import check_modalities
     from rep_edge.data.splits import open_splits
 
-    splits = open_splits(_config(data))
+    config = _config(data)
+    check_modalities(config.signals, bundle.manifest)
+    splits = open_splits(config, _tokenizers(config, bundle))
     tell(f"data: {splits.train.name}")
     return Sides(splits.train, splits.validation, splits.test, splits.train.name)
+
+
+def _tokenizers(config: Config, bundle: Bundle) -> dict[str, str]:
+    from rep_edge.signals import Text
+
+    records = bundle.manifest.tokenizers
+    texts = [m.name for m in config.signals.modalities if isinstance(m, Text)]
+    for name in texts:
+        if name not in records:
+            raise InputError(
+                f"calibration data: has the text {name}, which the bundle has not; give the data that the model was "
+                "trained on"
+            )
+    return {name: (bundle.path / records[name].path).read_text(encoding="utf-8") for name in texts}
 
 
 def _config(data: Path) -> Config:

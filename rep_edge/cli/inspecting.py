@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
+
+from rep_edge.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from rep_edge.runtime.bundle import Bundle
     from rep_edge.runtime.manifest import LabelSetRecord, LayerRecord, Manifest
 
@@ -20,10 +19,10 @@ TASKS = {"multiclass": "classes", "multilabel": "labels, any of them", "regressi
 
 
 def print_bundle(bundle: Bundle) -> None:
-    """Sensors, classes, graphs, what each precision costs, how honest the probabilities are, engines, provenance."""
+    """Modalities, task, graphs, what each precision costs, how honest the probabilities are, engines, provenance."""
     console, manifest = Console(), bundle.manifest
     _say(console, f"{bundle.path}: verified, schema version {manifest.schema_version}")
-    _print_sensors(console, manifest)
+    _print_modalities(console, manifest)
     _say(console, f"{TASKS[manifest.task]}: {', '.join(manifest.labels)}{_hop(manifest)}")
     _print_graphs(console, manifest)
     for precision, weights in manifest.weights.items():
@@ -41,9 +40,12 @@ def print_bundle(bundle: Bundle) -> None:
     _print_provenance(console, manifest)
 
 
-def _print_sensors(console: Console, manifest: Manifest) -> None:
+def _print_modalities(console: Console, manifest: Manifest) -> None:
     rows = [(m.name, m.description, f"{m.dtype} {list(m.shape)}") for m in manifest.modalities]
-    _print_table(console, "Modalities", ("name", "window", "array"), rows)
+    print_table(console, "Modalities", ("name", "window", "array"), rows)
+    for name, file in manifest.tokenizers.items():
+        cut = "; its texts are cut behind their end" if name in manifest.trimmed else ""
+        _say(console, f"tokenizer of {name}: {file.path}, {file.size / 1e6:.1f} MB{cut}")
 
 
 def _hop(manifest: Manifest) -> str:
@@ -52,7 +54,7 @@ def _hop(manifest: Manifest) -> str:
 
 def _print_graphs(console: Console, manifest: Manifest) -> None:
     """fp32 was compared with the trained model, the other precisions with fp32."""
-    columns = ("live sensors", "precision", "KB", "largest difference to what it was made of", "on windows")
+    columns = ("live", "precision", "KB", "largest difference to what it was made of", "on windows")
     rows = [
         (
             g.pattern,
@@ -63,12 +65,12 @@ def _print_graphs(console: Console, manifest: Manifest) -> None:
         )
         for g in manifest.graphs
     ]
-    _print_table(console, "Graphs", columns, rows)
+    print_table(console, "Graphs", columns, rows)
 
 
 def print_precisions(console: Console, manifest: Manifest) -> None:
     """What each graph in another precision costs, and which layers stayed in fp32."""
-    columns = ("live sensors", "precision", "accuracy", "in fp32", "allowed loss", "same label", "ranges", "layers")
+    columns = ("live", "precision", "accuracy", "in fp32", "allowed loss", "same label", "ranges", "layers")
     rows = [
         (
             p.pattern,
@@ -82,7 +84,7 @@ def print_precisions(console: Console, manifest: Manifest) -> None:
         )
         for p in manifest.precisions
     ]
-    _print_table(console, "Precision, on validation windows", columns, rows)
+    print_table(console, "Precision, on validation windows", columns, rows)
     for p in manifest.precisions:
         if p.kept:
             _say(console, f"kept in fp32, {p.pattern} in {p.precision}: {_layers(p.kept)}")
@@ -96,7 +98,7 @@ def _layers(kept: tuple[LayerRecord, ...]) -> str:
 def print_confidence(console: Console, manifest: Manifest) -> None:
     """Temperatures, and how far confidence is from accuracy before and after."""
     columns = (
-        "live sensors",
+        "live",
         "temperature",
         "error before",
         "error after",
@@ -116,17 +118,17 @@ def print_confidence(console: Console, manifest: Manifest) -> None:
         )
         for pattern, c in manifest.confidence.items()
     ]
-    _print_table(console, "Expected calibration error of the probabilities", columns, rows)
+    print_table(console, "Expected calibration error of the probabilities", columns, rows)
 
 
 def print_label_sets(console: Console, sets: LabelSetRecord) -> None:
     """Thresholds, and what sets of labels hold."""
-    columns = ("live sensors", "lowest probability", "true class in the set", "mean labels in a set")
+    columns = ("live", "lowest probability", "true class in the set", "mean labels in a set")
     rows = [
         (pattern, f"{threshold:.3f}", _percent(sets.covered[pattern]), f"{sets.size[pattern]:.2f}")
         for pattern, threshold in sets.thresholds.items()
     ]
-    _print_table(console, f"Label sets, to hold the true class in {_percent(sets.coverage)}", columns, rows)
+    print_table(console, f"Label sets, to hold the true class in {_percent(sets.coverage)}", columns, rows)
 
 
 def _print_health(console: Console, manifest: Manifest) -> None:
@@ -144,11 +146,11 @@ def _print_health(console: Console, manifest: Manifest) -> None:
         )
         for name, seen in manifest.health.items()
     ]
-    _print_table(console, "Sensors in training", columns, rows)
+    print_table(console, "Sensors in training", columns, rows)
 
 
 def _print_engines(console: Console, manifest: Manifest) -> None:
-    columns = ("live sensors", "precision", "for", "built by", "batch", "KB")
+    columns = ("live", "precision", "for", "built by", "batch", "KB")
     rows = [
         (
             e.pattern,
@@ -160,7 +162,7 @@ def _print_engines(console: Console, manifest: Manifest) -> None:
         )
         for e in manifest.engines
     ]
-    _print_table(console, "Engines", columns, rows)
+    print_table(console, "Engines", columns, rows)
 
 
 def _print_provenance(console: Console, manifest: Manifest) -> None:
@@ -173,18 +175,9 @@ def _print_provenance(console: Console, manifest: Manifest) -> None:
     _say(console, f"source: {p.git_revision or 'no git revision'}; {versions}")
 
 
-def _print_table(console: Console, title: str, columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-
-
 def _say(console: Console, line: str) -> None:
-    # Names of layers hold brackets, which are no markup here.
-    console.print(line, highlight=False, markup=False)
+    # Names of layers hold brackets, which are no markup here. A file's lines stay whole, as its tables do.
+    console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 
 def _percent(share: float) -> str:

@@ -61,7 +61,7 @@ def make_buffer(cuda: Cuda, shape: tuple[int, ...], dtype: str, held: ExitStack)
     held.callback(cuda.call, "cudaFreeHost", host_address)
     device = int(cuda.call("cudaMalloc", size))
     held.callback(cuda.call, "cudaFree", device)
-    host = np.frombuffer((ctypes.c_char * size).from_address(host_address), dtype).reshape(shape)
+    host = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(host_address)).view(dtype).reshape(shape)
     host[...] = 0
     return Buffer(host, host_address, device)
 

@@ -57,7 +57,10 @@ class TensorRTRunner:
         logits = np.empty((count, self._output.host.shape[-1]), np.float32)
         for i in range(count):
             for name, buffer in self._inputs.items():
-                buffer.host[0] = windows[name][i]
+                # A text may come cut behind its end; engines take it whole.
+                window = windows[name][i]
+                buffer.host[0, : len(window)] = window
+                buffer.host[0, len(window) :] = 0
             if self._graph is None:
                 self._enqueue()
             else:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 from rep_edge.errors import InputError
 from rep_edge.files import write_file
 from rep_edge.runtime.engines.library import TensorRT
 from rep_edge.runtime.engines.listening import Listener, Tell, listener
 from rep_edge.runtime.engines.targets import aim, require_target, require_version_compatible
+
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+"""Input to the shape of one window."""
+OWN_SHAPES: Shapes = MappingProxyType({})
 
 
 class BatchRange(NamedTuple):
@@ -40,13 +46,15 @@ def build_engine(
     tell: Tell = lambda line: None,
     timing_cache: Path | None = None,
     *,
+    windows: Shapes = OWN_SHAPES,
     version_compatible: bool = False,
 ) -> bytes:
     """The raw plan of a graph, whose external weights lie beside it. Precision is what the graph says, never a flag.
 
     capability: "sm89", "sm80+" (`targets`), None for the GPU of this machine. log: file for what the library says.
-    timing_cache: file that `tensorrt` keeps its measurements in. Raises InputError: a target that the library does not
-    offer; an operator that it does not know, by name; a build that fails, with the library's own reason.
+    timing_cache: file that `tensorrt` keeps its measurements in. windows: of inputs that the graph takes shorter too,
+    such as texts: an engine takes them whole. Raises InputError: a target that the library does not offer; an operator
+    that it does not know, by name; a build that fails, with the library's own reason.
     """
     if capability is not None:
         require_target(library, capability)
@@ -57,7 +65,7 @@ def build_engine(
         builder = library.module.Builder(heard.logger)
         network, _parser = _read(library, builder, graph, heard)  # The parser holds the weights until the build ends.
         config = builder.create_builder_config()
-        _describe_batch(builder, config, network, batch)
+        _describe_inputs(builder, config, network, batch, windows)
         aim(library, config, capability)
         _keep_fp32_exact(library.module, config)
         if version_compatible:
@@ -110,12 +118,15 @@ def _refusal(library: TensorRT, graph: Path, parser: Any) -> str:
     return f"{graph}: {here} cannot read it ({reason}); export the bundle again"
 
 
-def _describe_batch(builder: Any, config: Any, network: Any, batch: BatchRange) -> None:
-    """One optimisation profile: every input's first axis over the range."""
+def _describe_inputs(builder: Any, config: Any, network: Any, batch: BatchRange, windows: Shapes) -> None:
+    """One optimisation profile: every input's first axis over the range, the others as they are."""
     profile = builder.create_optimization_profile()
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
-        profile.set_shape(tensor.name, *((size, *tuple(tensor.shape)[1:]) for size in batch))
+        shape = windows.get(tensor.name, tuple(tensor.shape)[1:])
+        # One size of everything but the batch: kernels for it alone, and one CUDA graph.
+        tensor.shape = (-1, *shape)
+        profile.set_shape(tensor.name, *((size, *shape) for size in batch))
     config.add_optimization_profile(profile)
 
 

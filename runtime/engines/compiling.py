@@ -72,7 +72,8 @@ def _build(bundle: Bundle, library: TensorRT, gpu: Gpu, key: EngineKey, cache: P
     tell(f"{name}: log {log}")
     graph = bundle.graph_file(key.pattern, key.precision)
     timings = cache / f"timings.{key.backend}{key.backend_version}.{re.sub(r'[^A-Za-z0-9]+', '-', gpu.name)}.cache"
-    plan = build_engine(library, graph, BatchRange(*key.batch), None, log, tell, timings)
+    windows = {m.name: m.shape for m in bundle.manifest.modalities}
+    plan = build_engine(library, graph, BatchRange(*key.batch), None, log, tell, timings, windows=windows)
     store(cache, key, plan, gpu.driver, bundle.path)
     for stale in remove_stale(cache, key, bundle.path):
         tell(f"{name}: removed {stale.name}, which it replaces")

@@ -9,13 +9,15 @@ import msgspec
 import numpy as np
 import pytest
 from bundles import LABELS, PAIR, make_bundle
+from example_bundles import IMAGE, IMAGE_TEXT, TEXT, Task, make_example_bundle
 from labelled import NoiseSource, noise_source
+from labelled_examples import example_source
 
-from rep_edge.calibration.windows import check_source, draw_windows, gather
+from rep_edge.calibration.windows import check_modalities, check_source, draw_windows, gather
 from rep_edge.errors import InputError
 from rep_edge.runtime.bundle import open_bundle
 from rep_edge.runtime.manifest import Manifest
-from rep_edge.signals import WindowSpec
+from rep_edge.signals import FeatureSequence, Modality, WindowSpec
 
 BOTH = ("acoustic", "seismic")
 
@@ -88,6 +90,52 @@ def longer() -> WindowSpec:
 def test_data_of_another_kind_are_refused(make: Callable[[], NoiseSource], line: str, manifest: Manifest) -> None:
     with pytest.raises(InputError, match=line):
         check_source(make(), manifest)
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regression"])
+def test_bundles_that_choose_no_class_are_refused(task: Task, tmp_path: Path) -> None:
+    manifest = open_bundle(make_example_bundle(tmp_path / "bundle", task)).manifest
+    with pytest.raises(InputError) as caught:
+        check_source(example_source(IMAGE_TEXT, manifest.labels, 9, 0), manifest)
+    assert str(caught.value) == f"{task} bundles cannot be calibrated: it is for models that choose one class"
+
+
+def examples(**changes: Modality) -> WindowSpec:
+    """Pictures and texts, some of them prepared otherwise."""
+    return WindowSpec(modalities=tuple(changes.get(m.name, m) for m in IMAGE_TEXT.modalities))
+
+
+@pytest.mark.parametrize(
+    ("spec", "line"),
+    [
+        (examples(), ""),
+        (
+            examples(text=msgspec.structs.replace(TEXT, tokens=7)),
+            r"text has windows of \[7\] and the bundle takes \[6\]",
+        ),
+        (examples(text=msgspec.structs.replace(TEXT, vocabulary=33)), "text is prepared in another way"),
+        (examples(text=msgspec.structs.replace(TEXT, end=29)), "text is prepared in another way"),
+        (examples(text=FeatureSequence(name="text", length=1, width=6)), r"text has windows of \[1, 6\]"),
+        (examples(image=msgspec.structs.replace(IMAGE, std=(1.0, 1.0, 1.0))), "image is prepared in another way"),
+        (examples(image=msgspec.structs.replace(IMAGE, size=16)), r"image has windows of \[3, 16, 16\]"),
+        (WindowSpec(modalities=(TEXT,)), "has no image; give data with image, text"),
+    ],
+)
+def test_examples_must_be_prepared_as_the_bundles_are(spec: WindowSpec, line: str, tmp_path: Path) -> None:
+    manifest = open_bundle(make_example_bundle(tmp_path / "bundle")).manifest
+    if not line:
+        check_modalities(spec, manifest)
+        return
+    with pytest.raises(InputError, match=line):
+        check_modalities(spec, manifest)
+
+
+def test_drawn_texts_are_ids_still() -> None:
+    drawn = draw_windows(example_source(IMAGE_TEXT, LABELS, 30, seed=0), IMAGE_TEXT.names, 12, seed=1)
+    assert {name: (values.dtype, values.shape) for name, values in drawn.values.items()} == {
+        "image": (np.float32, (12, 3, 8, 8)),
+        "text": (np.int64, (12, 6)),
+    }
 
 
 def test_fitting_data_are_taken(manifest: Manifest) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from bundles import make_bundle, random_windows
-from example_bundles import FEATURES, make_example_bundle
+from example_bundles import FEATURES, IMAGE_TEXT, make_example_bundle
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -25,6 +25,7 @@ from rep_edge.export.wheel import make_wheel
 from rep_edge.runtime.bundle import Bundle, file_record, open_bundle
 from rep_edge.runtime.classifier import Classifier
 from rep_edge.runtime.manifest import EngineRecord
+from rep_edge.signals import WindowSpec
 
 ROOT = Path(__file__).parents[2]
 WHEEL = f"rep_edge-{__version__}-py3-none-any.whl"
@@ -120,19 +121,16 @@ def installed_names() -> set[str]:
     return {canonicalize_name(found.metadata["Name"]) for found in metadata.distributions()}
 
 
-def test_pictures_and_texts_bring_what_prepares_them(tmp_path: Path) -> None:
-    for name, spec in (("pictures", None), ("features", FEATURES)):
-        path = make_example_bundle(tmp_path / name) if spec is None else make_example_bundle(tmp_path / name, spec=spec)
-        write_jetson(open_bundle(path), 6, tmp_path / f"out of {name}")
-        lines = (tmp_path / f"out of {name}" / "requirements.txt").read_text().splitlines()
-        prepared = JETPACKS[6].preparing if spec is None else {}
-        assert dict(line.split("==") for line in lines) == JETPACKS[6].pins | prepared
-        assert (
-            "rep-edge classify bundle --source NAME=VALUE" in (tmp_path / f"out of {name}" / "README.txt").read_text()
-        )
-    copied = open_bundle(tmp_path / "out of pictures" / "bundle")
-    assert copied.manifest == open_bundle(tmp_path / "pictures").manifest
-    assert set(copied.manifest.tokenizers) == {"text"}
+@pytest.mark.parametrize(("spec", "prepared"), [(IMAGE_TEXT, True), (FEATURES, False)], ids=["pictures", "features"])
+def test_pictures_and_texts_bring_what_prepares_them(spec: WindowSpec, prepared: bool, tmp_path: Path) -> None:
+    write_jetson(open_bundle(make_example_bundle(tmp_path / "bundle", spec=spec)), 6, tmp_path / "out")
+    pins = JETPACKS[6].pins | (JETPACKS[6].preparing if prepared else {})
+    lines = (tmp_path / "out" / "requirements.txt").read_text().splitlines()
+    assert dict(line.split("==") for line in lines) == pins
+    assert "rep-edge classify bundle --source NAME=VALUE\n" in (tmp_path / "out" / "README.txt").read_text()
+    copied, written = open_bundle(tmp_path / "out" / "bundle").manifest, open_bundle(tmp_path / "bundle").manifest
+    assert copied == written
+    assert set(copied.tokenizers) == ({"text"} if prepared else set())
 
 
 def test_an_unknown_jetpack_is_told_with_those_there_are(bundle: Bundle, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from bundles import make_bundle
+from example_bundles import Task, make_example_bundle
 from labelled import sides_of
 from tiny import Exports
 
@@ -64,6 +65,14 @@ def place(record: EngineRecord) -> tuple[str, str, str]:
 
 def silent(line: str) -> None:
     """A build that nobody watches."""
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel", "regression"])
+def test_pictures_and_texts_of_any_length_build(task: Task, rtx: TensorRT, tmp_path: Path) -> None:
+    bundle = open_bundle(make_example_bundle(tmp_path / "bundle", task, trimmed=("text",)))
+    made = compile_for(bundle, rtx, ADA, tmp_path / "logs", silent)
+    assert [engine.pattern for engine in made.manifest.engines] == ["image+text", "image", "text"]
+    assert open_bundle(bundle.path).manifest == made.manifest
 
 
 @pytest.mark.parametrize("target", TARGETS)

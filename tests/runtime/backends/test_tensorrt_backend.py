@@ -99,6 +99,17 @@ def test_ids_go_as_int64_beside_pictures_in_float32(library: tuple[str, str], mo
     assert fake.nothing_is_left()
 
 
+def test_a_text_that_comes_cut_behind_its_end_is_made_whole_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = install(monkeypatch)
+    fake = Fake(cuda, *fake_library(cuda, *LIBRARIES[0], PICTURE_AND_TEXT))
+    runner = TensorRTRunner(fake.library, plan_of(["text"]), (TEXT,), "text in fp32", None)
+    whole = np.array([[30, 3, 31, 0, 0, 0]])
+    before = np.full((1, 6), 7)
+    for ids, shown in ((before, before), (whole[:, :3], whole), (before[:, :1], [[7, 0, 0, 0, 0, 0]])):
+        wanted = expected_outputs({"text": np.asarray(shown)})
+        np.testing.assert_allclose(runner.run({"text": ids}), wanted, rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", [DataType.INT32, DataType.FLOAT])
 def test_an_engine_that_takes_ids_of_another_type_is_refused(kind: DataType, monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = install(monkeypatch)

@@ -60,13 +60,15 @@ class FakeTimings:
 
 
 class Asked:
-    """What was asked of a fake: network flags, set and cleared builder flags, shapes, timings that were given."""
+    """What was asked of a fake: network flags, set and cleared builder flags, shapes of the profile and of the
+    network's inputs, timings that were given."""
 
     def __init__(self) -> None:
         self.network_flags: list[int] = []
         self.flags: set[Flag] = {Flag.TF32}
         self.level = Level.NONE
         self.shapes: dict[str, tuple[tuple[int, ...], ...]] = {}
+        self.network_shapes: dict[str, tuple[int, ...]] = {}
         self.timings: list[bytes] = []
         self.graphs: list[str] = []
 
@@ -80,7 +82,7 @@ def fake_tensorrt(
     mismatched_timings: bool = False,
     inputs: Mapping[str, tuple[int, ...]] = INPUTS,
 ) -> tuple[TensorRT, Asked]:
-    """The library in a version; plan: what it builds, None for a build that fails; inputs: of the graph, without batch."""
+    """The library in a version; plan: what it builds, None for a build that fails; inputs: of a window."""
     asked = Asked()
 
     class Config:
@@ -111,12 +113,23 @@ def fake_tensorrt(
         def get_timing_cache(self) -> FakeTimings:
             return self.held
 
+    class Input:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        @property
+        def shape(self) -> tuple[int, ...]:
+            return asked.network_shapes.get(self.name, (-1, *inputs[self.name]))
+
+        @shape.setter
+        def shape(self, shape: tuple[int, ...]) -> None:
+            asked.network_shapes[self.name] = shape
+
     class Network:
         num_inputs, num_outputs = len(inputs), 1
 
-        def get_input(self, index: int) -> Any:
-            name = list(inputs)[index]
-            return SimpleNamespace(name=name, shape=(-1, *inputs[name]))
+        def get_input(self, index: int) -> Input:
+            return Input(list(inputs)[index])
 
     class Builder:
         def __init__(self, logger: Any) -> None:

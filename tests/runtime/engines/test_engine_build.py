@@ -201,6 +201,15 @@ def test_rtx_builds_what_a_text_tower_is_made_of(rtx: TensorRT, tmp_path: Path) 
     assert network.get_output(0).dtype == rtx.module.DataType.FLOAT
 
 
+@pytest.mark.parametrize("version", ["10.3.0.26", "11.4.1.2"])
+def test_an_input_that_a_graph_takes_shorter_too_is_whole_in_an_engine(gpu: None, version: str) -> None:
+    library, asked = fake_tensorrt(version, inputs={"image": (3, 8, 8), "text": (-1,)})
+    windows = {"image": (3, 8, 8), "text": (77,)}
+    build_engine(library, Path("graph.onnx"), BATCH, None, windows=windows)
+    assert asked.shapes["text"] == ((1, 77), (2, 77), (8, 77))
+    assert asked.network_shapes == {"image": (-1, 3, 8, 8), "text": (-1, 77)}
+
+
 def test_rtx_without_the_weights_file_says_so(rtx: TensorRT, graph: Path, tmp_path: Path) -> None:
     shutil.copy(graph, tmp_path)
     with pytest.raises(InputError, match=r"cannot read it \(.*initializer.*\); export the bundle again$"):

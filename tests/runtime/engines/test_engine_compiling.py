@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from bundles import make_bundle
+from example_bundles import IMAGE_TEXT, make_example_bundle
 from fake_tensorrt import GPU, fake_tensorrt
 
 from rep_edge.errors import InputError
@@ -49,6 +50,13 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
+
+
+def test_texts_that_graphs_take_shorter_too_are_whole_in_engines(tmp_path: Path) -> None:
+    bundle = open_bundle(make_example_bundle(tmp_path / "bundle", trimmed=("text",)))
+    library, asked = fake_tensorrt("10.3.0.26", inputs={"image": (3, 8, 8), "text": (-1,)})
+    compile_here(bundle, library, GPU, ("fp32",), BATCH, tmp_path / "cache", lambda line: None)
+    assert asked.shapes == {m.name: tuple((size, *m.shape) for size in BATCH) for m in IMAGE_TEXT.modalities}
 
 
 def test_every_graph_gets_an_engine_that_is_found_again(machine: Machine) -> None:
