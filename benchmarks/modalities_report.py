@@ -104,7 +104,8 @@ def draw(rows_of: Mapping[str, Sequence[Row]], path: Path) -> None:
         _draw_set(panel, name, rows, methods)
     for panel in panels[len(rows_of) :]:
         panel.set_visible(False)
-    figure.supxlabel("examples that lose one of their modalities in %", fontsize="medium")
+    for panel in panels[max(0, len(rows_of) - columns) : len(rows_of)]:
+        panel.set_xlabel("examples that lose a modality in %")
     handles = {label: handle for p in panels for handle, label in zip(*p.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False)
     buffer = BytesIO()
