@@ -12,6 +12,7 @@ from rep_edge.errors import InputError
 from rep_edge.export.wheel import make_wheel
 from rep_edge.files import new_folder, require_new, write_file
 from rep_edge.runtime.bundle import MANIFEST, Bundle, listed_files, open_bundle
+from rep_edge.runtime.manifest import SCHEMA_VERSION
 from rep_edge.signals import Image, Text, WindowSpec
 
 BUNDLE = "bundle"
@@ -151,7 +152,8 @@ def _pins(jetpack: JetPack, spec: WindowSpec) -> dict[str, str]:
 
 def _copy(bundle: Bundle, folder: Path) -> None:
     """The bundle without its engines, verified where it now lies."""
-    manifest = msgspec.structs.replace(bundle.manifest, engines=())
+    # Written anew, an older manifest is one of this version.
+    manifest = msgspec.structs.replace(bundle.manifest, schema_version=SCHEMA_VERSION, engines=())
     try:
         for record in listed_files(manifest):
             (folder / record.path).parent.mkdir(parents=True, exist_ok=True)
