@@ -12,7 +12,7 @@ import msgspec
 from rep_edge.errors import InputError
 from rep_edge.files import write_file
 from rep_edge.runtime.bundle import MANIFEST, Bundle, listed_files
-from rep_edge.runtime.manifest import Manifest
+from rep_edge.runtime.manifest import SCHEMA_VERSION, Manifest
 
 SPARE = 16 << 20
 """Bytes that stay free on the disk."""
@@ -36,6 +36,8 @@ def amend(bundle: Bundle, files: Mapping[str, bytes], manifest: Manifest) -> Bun
 
     Raises InputError where the disk is full or cannot be written; the bundle is then as it was.
     """
+    # A manifest of an older schema is read as one of this one, and so it is written.
+    manifest = msgspec.structs.replace(manifest, schema_version=SCHEMA_VERSION)
     _require_space(bundle.path, sum(map(len, files.values())))
     known = {record.path for record in listed_files(bundle.manifest)}
     written: list[Path] = []

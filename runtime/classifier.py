@@ -54,6 +54,7 @@ class Classifier:
         """Raises InputError where the backend cannot open a graph of that precision; nothing stays open then."""
         self.bundle = bundle
         self.spec = bundle.manifest.spec
+        self._modalities = {m.name: m for m in self.spec.modalities}
         self.labels = bundle.manifest.labels
         self.backend, self.precision, self.reasons = backend.name, precision, list(reasons)
         self._backend = backend
@@ -174,10 +175,10 @@ class Classifier:
         """The modalities that are there, as the graph takes them."""
         live = {}
         for name, values in windows.items():
-            if name not in self.spec.names:
+            if name not in self._modalities:
                 raise InputError(f"{name}: is no modality of this bundle; it has {', '.join(self.spec.names)}")
             if values is not None:
-                live[name] = checked_window(self.spec[name], values)
+                live[name] = checked_window(self._modalities[name], values)
         if not live:
             raise InputError(f"no live modality: give at least one of {', '.join(self.spec.names)}")
         return live

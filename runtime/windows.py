@@ -94,6 +94,7 @@ class LiveWindows:
         self.hop_s = self.settings.hop_s or spec.hop_s
         history_s = self.settings.lateness_s + spec.window_s
         slack_s, bridge_s = self.settings.slack_s, self.settings.bridge_s
+        self._streams = spec.streams
         self._buffers = {m.name: StreamBuffer(m, history_s, slack_s, bridge_s) for m in spec.streams}
         self._limits = limits
         self._seen_hz: dict[str, float | None] = dict.fromkeys(spec.names)
@@ -217,7 +218,7 @@ class LiveWindows:
     def _cut(self, end_s: float) -> LiveWindow:
         """The window that ends at `end_s`."""
         values = {}
-        for modality in self.spec.streams:
+        for modality in self._streams:
             name = modality.name
             cut = self._buffers[name].cut(end_s)
             health = self._machines[name].judge(self._symptom(modality, cut))
