@@ -36,7 +36,7 @@ def to_onnx(graph: PatternGraph) -> onnx.ModelProto:
 def trimmed(model: RepModel) -> tuple[str, ...]:
     """Text modalities whose windows the graphs take cut behind the end as well."""
     texts = [m.name for m in model.spec.modalities if isinstance(m, Text)]
-    return tuple(name for name in texts if model.memory.trims and model.encoder(name).trims)
+    return tuple(name for name in texts if model.memory.trims and model.encoder(name).causal)
 
 
 def traced(module: nn.Module, live: Sequence[Modality], cut: Collection[str] = ()) -> onnx.ModelProto:

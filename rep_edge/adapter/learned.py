@@ -110,7 +110,8 @@ class LearnedMemory(Memory):
     """REP as its public code has it: private rows replaced before every block, shared and dynamic rows carried along.
 
     Nothing of the replay depends on the input, so that in an exported graph each private row is a constant of which
-    only keys and values remain; towers are independent of each other, and a missing modality's tower is not run.
+    only keys and values remain; in a causal tower the shared rows are too, because they stand in front of all tokens
+    there. Towers are independent of each other, and a missing modality's tower is not run.
     """
 
     def __init__(self, encoders: Encoders, spec: WindowSpec, config: AdapterConfig) -> None:
@@ -195,38 +196,70 @@ class LearnedMemory(Memory):
     def _through(
         self, name: str, encoder: Encoder, embedded: Embedded, private: list[Tensor], pattern: Pattern
     ) -> Tensor:
-        """One tower, embedded window to feature. Private rows that the next block replaces are keys and values only."""
+        """One tower, embedded window to feature. Rows that stand outside the sequence are keys and values only."""
         first, last = self.config.first, encoder.steps - 1
         levels = self.levels(name, encoder)
         tokens = lead_in(encoder, embedded, first, levels)
-        entering = self._entering(name, tokens, encoder.hidden(embedded.beside), pattern)
-        sequence = join([*entering, tokens])
-        lead = carried = sequence.shape[1] - tokens.shape[1]
-        joins = first + self.stages - 1
+        shared = self._shared_rows(name, pattern)
+        carried = self._dynamic_rows(name, tokens, encoder.hidden(embedded.beside), pattern)
+        if encoder.causal:
+            outside, joins = self._ahead(encoder, private, shared), encoder.steps
+        else:
+            # A private row that the next block replaces is read by nobody.
+            outside, joins = private, first + self.stages - 1
+            carried = [*shared, *carried]
+        sequence = join([*carried, tokens])
+        lead = rows = sequence.shape[1] - tokens.shape[1]
         for k in range(first, encoder.steps):
             if k > first:
                 sequence = encoder.advance(k, sequence, lead)
             fixed = None
-            if private and k == joins and k < last:
-                sequence = join([private[k - first], sequence])
-                lead += private[k - first].shape[1]
-            elif private and k <= joins:
-                fixed = encoder.remember(k, private[k - first])
+            if outside and k == joins and k < last:
+                sequence = join([outside[k - first], sequence])
+                lead += outside[k - first].shape[1]
+            elif outside and k <= joins:
+                fixed = encoder.remember(k, outside[k - first])
             read = k < last or name in self.readers
             sequence = encoder.step(k, sequence, lead, fixed, "all" if read else "tokens", embedded.beside)
             lead = lead if read else 0
             levels.take(k, sequence[:, lead:], embedded.beside)
         feature = levels.added_to(encoder.pool(sequence[:, lead:], embedded.beside))
-        return feature + self.readers[name](sequence[:, lead - carried : lead]) if name in self.readers else feature
+        if name not in self.readers:
+            return feature
+        left = [sequence[:, lead - rows : lead]]
+        if encoder.causal and shared:
+            left = [outside[-1][:, -shared[0].shape[1] :], *left]
+        offset: Tensor = self.readers[name](join(left))
+        return feature + offset
 
-    def _entering(self, name: str, tokens: Tensor, hidden: Tensor | None, pattern: Pattern) -> list[Tensor]:
-        """What enters before the tokens and is carried: shared rows [1, L / 3, d], then dynamic ones [B, L / 3, d]."""
-        rows = []
-        if self.config.shared_buffer:
-            rows.append(self._tower(name).entry(self.shared[self.pattern_name(pattern)])[None])
-        if self.config.dynamic_initialisation:
-            rows.append(self._tower(name).dynamic_rows(tokens, self.pattern_name(pattern), hidden))
-        return rows
+    def _ahead(self, encoder: Encoder, private: list[Tensor], shared: list[Tensor]) -> list[Tensor]:
+        """Private and shared rows that go through the blocks without the tokens, as every block takes them and as the
+        last one leaves them, [1, n, width(k)] each. Private ones are replaced before each block with replay."""
+        if not (private or shared):
+            return []
+        first, third = self.config.first, self.config.slots // 3
+        rows = join([*private[:1], *shared])
+        blocks = [rows]
+        for k in range(first, encoder.steps):
+            rows = encoder.step(k, rows, rows.shape[1], keep="slots")
+            if k + 1 < encoder.steps:
+                rows = encoder.widen(k + 1, rows)
+            if k + 1 - first < len(private):
+                rows = join([private[k + 1 - first], rows[:, third:]])
+            blocks.append(rows)
+        return blocks
+
+    def _shared_rows(self, name: str, pattern: Pattern) -> list[Tensor]:
+        """The rows [1, L / 3, d] that the tower starts from; none without a shared buffer."""
+        if not self.config.shared_buffer:
+            return []
+        return [self._tower(name).entry(self.shared[self.pattern_name(pattern)])[None]]
+
+    def _dynamic_rows(self, name: str, tokens: Tensor, hidden: Tensor | None, pattern: Pattern) -> list[Tensor]:
+        """The rows [B, L / 3, d] that look at the tokens first; none without them."""
+        if not self.config.dynamic_initialisation:
+            return []
+        return [self._tower(name).dynamic_rows(tokens, self.pattern_name(pattern), hidden)]
 
     def _tower(self, name: str) -> LearnedTower:
         return cast("LearnedTower", self.per_tower[name])

@@ -28,7 +28,7 @@ class Memory(nn.Module):
     """What an adapter adds to frozen towers, for one pattern at a time.
 
     caches: by modality, what the head reads of early blocks; empty where the configuration names no blocks.
-    trims: whether what stands behind a window's end may be cut off, where the tower says so too.
+    trims: whether what stands behind a window's end may be cut off where the tower is causal.
     """
 
     trims: bool = True

@@ -32,13 +32,14 @@ class Encoder(nn.Module):
     and buffers have width(k) when the block runs.
 
     steps: number of blocks; feature_width: width of the pooled feature. sources: other modalities whose tokens the
-    blocks look at. trims: whether a window may be cut behind its end: nothing there changes the feature.
+    blocks look at. causal: whether a token sees only what stands before it, so that a window may be cut behind its end,
+    and slots may go through the blocks alone.
     """
 
     steps: int
     feature_width: int
     sources: tuple[str, ...] = ()
-    trims: bool = False
+    causal: bool = False
 
     @abstractmethod
     def width(self, k: int) -> int:

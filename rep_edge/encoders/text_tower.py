@@ -93,16 +93,16 @@ class EndedTextTower(TextTower):
 class CausalTextTower(EndedTextTower):
     """A text whose tokens see the slots and what stands before them, as in CLIP.
 
-    Slots stand in front. They see each other and the text up to its end, so that what stands behind it never matters;
-    those tokens are embedded as zeros. Beside the tokens stand the end's place, int64 [B], and what hides the tokens
-    behind it, [B, N].
+    Slots stand in front. They see each other and, unless they go through the blocks alone, the text up to its end, so
+    that what stands behind it never matters; those tokens are embedded as zeros. Beside the tokens stand the end's
+    place, int64 [B], and what hides the tokens behind it, [B, N].
 
     run: how many of the tokens go through the blocks once slots stand in front; all but in a collapsed tower.
     """
 
-    trims = True
+    causal = True
 
-    causal: Tensor
+    before: Tensor
     places: Tensor
 
     def __init__(
@@ -110,12 +110,12 @@ class CausalTextTower(EndedTextTower):
     ) -> None:
         super().__init__(embedding, blocks, readout, feature_width, end)
         count = self.run = embedding.positions.shape[0]
-        self.register_buffer("causal", torch.full((count, count), -HIDING).triu(1), persistent=False)
+        self.register_buffer("before", torch.full((count, count), -HIDING).triu(1), persistent=False)
         self.register_buffer("places", torch.arange(count), persistent=False)
 
     def embed(self, window: Tensor) -> Embedded:
         ends = self.ends(window)
-        heard = (self.places[: window.shape[1]] <= ends[:, None]).to(self.causal.dtype)
+        heard = (self.places[: window.shape[1]] <= ends[:, None]).to(self.before.dtype)
         return Embedded(self.embedding(window) * heard[..., None], (ends, (heard - 1) * HIDING))
 
     def step(
@@ -131,16 +131,18 @@ class CausalTextTower(EndedTextTower):
             sequence = sequence[:, : lead + self.run]
         return super().step(k, sequence, lead, fixed, keep, beside)
 
-    def mask(self, k: int, lead: int, extra: int, keep: Keep, beside: Beside) -> Tensor:
+    def mask(self, k: int, lead: int, extra: int, keep: Keep, beside: Beside) -> Tensor | None:
+        if not beside:
+            return None  # Slots alone.
         hidden = beside[1]
-        causal = self.causal[: hidden.shape[1], : hidden.shape[1]]
+        before = self.before[: hidden.shape[1], : hidden.shape[1]]
         if lead and self.run < hidden.shape[1]:
-            hidden, causal = hidden[:, : self.run], causal[: self.run, : self.run]
+            hidden, before = hidden[:, : self.run], before[: self.run, : self.run]
         for_slots = functional.pad(hidden, (extra, 0))[:, None, None]
         # The token at the end sees what a slot sees.
         if keep == "slots" or k == self.steps - 1:
             return for_slots
-        for_tokens = functional.pad(causal, (extra, 0))[None, None]
+        for_tokens = functional.pad(before, (extra, 0))[None, None]
         if keep == "tokens" or not lead:
             return for_tokens
         batch = hidden.shape[0]

@@ -247,6 +247,29 @@ def learned_pass(
     return out
 
 
+def causal_learned_pass(
+    tower: Tower, window: Array, stages: Sequence[Array], shared: Array, dynamic: Map, first: int
+) -> tuple[Array, Array]:
+    """The same where slots in front hear no token: private and shared rows step alone, and the dynamic third, which
+    looks at the tokens, steps with them behind those rows. Returns the feature and the slots [B, L, d] in the end."""
+    rows, third = tower.embed(window), len(shared)
+    for k in range(first):
+        rows = tower.step(k, tower.advance(k, rows, 0))
+    rows = tower.advance(first, rows, 0)
+    rows = np.concatenate([dynamic(rows), rows], axis=1)
+    ahead = np.concatenate([stages[0], shared])[None]
+    for k in range(first, tower.steps):
+        if k > first:
+            rows, ahead = tower.advance(k, rows, third), tower.widen(k, ahead)
+        if 0 < k - first < len(stages):
+            ahead[:, :third] = stages[k - first]
+        repeated = np.broadcast_to(ahead, (len(rows), *ahead.shape[1:]))
+        rows = tower.step(k, np.concatenate([repeated, rows], axis=1))[:, 2 * third :]
+        ahead = tower.step(k, ahead)
+    repeated = np.broadcast_to(ahead, (len(rows), *ahead.shape[1:]))
+    return tower.pool(rows[:, third:]), np.concatenate([repeated, rows[:, :third]], axis=1)
+
+
 def prompted_pass(tower: Tower, window: Array, prompts: Sequence[Array], first: int) -> Array:
     """MAP at REP's places: fresh rows [L, d] in front of every prompted block, dropped behind it; feature [B, f]."""
     rows = tower.embed(window)

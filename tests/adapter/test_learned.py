@@ -9,7 +9,17 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from reference import Array, LearnedParameters, Map, Tower, attend, learned_pass, residual_map, staged_buffers
+from reference import (
+    Array,
+    LearnedParameters,
+    Map,
+    Tower,
+    attend,
+    causal_learned_pass,
+    learned_pass,
+    residual_map,
+    staged_buffers,
+)
 from torch import Tensor
 from toy import ToyEncoder, array, linear, norm, randomised, repeated, small, tower_of, toys, windows_of
 
@@ -99,6 +109,35 @@ def test_features_equal_the_released_codes_pass(count: int, read_slots: bool, fi
         for name in spec.names:
             wanted = read(memory, *expected[name], name)
             np.testing.assert_allclose(np.broadcast_to(array(found[name]), wanted.shape), wanted, atol=1e-8)
+
+
+@pytest.mark.parametrize("read_slots", [True, False])
+@pytest.mark.parametrize(("first", "depth"), [(0, 4), (0, 1), (0, 3), (1, 2), (2, 2)])
+def test_in_a_causal_tower_private_and_shared_rows_hear_no_token(read_slots: bool, first: int, depth: int) -> None:
+    spec, encoders, memory = built(2, small("learned", first=first, depth=depth, read_slots=read_slots))
+    encoders["seismic"].causal = True
+    for live in spec.patterns():
+        windows = windows_of(spec, live)
+        found = features_of(memory, encoders, windows, live)
+        p = parameters_of(memory, encoders, spec, live)
+        for name in found:
+            tower, window = tower_of(encoders[name]), repeated(windows)[name]
+            if encoders[name].causal:
+                rows = causal_learned_pass(tower, window, p.stages[name], p.shared[name], p.dynamic[name], first)
+            else:
+                rows = learned_pass({name: tower}, {name: window}, p, first, depth)[name]
+            np.testing.assert_allclose(array(found[name]), read(memory, *rows, name), atol=1e-8)
+
+
+@pytest.mark.parametrize("absent", ["private_buffer", "shared_buffer", "dynamic_initialisation"])
+def test_a_causal_tower_takes_any_thirds(absent: str) -> None:
+    spec, encoders, memory = built(2, small("learned", depth=2, **{absent: False}))
+    windows = windows_of(spec, spec.complete)
+    open_ended = features_of(memory, encoders, windows, spec.complete)
+    encoders["seismic"].causal = True
+    causal = features_of(memory, encoders, windows, spec.complete)
+    assert causal["seismic"].shape == open_ended["seismic"].shape
+    assert not torch.allclose(causal["seismic"], open_ended["seismic"])
 
 
 @pytest.mark.parametrize("count", [2, 3])

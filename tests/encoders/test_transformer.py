@@ -249,6 +249,16 @@ def test_slots_hear_the_whole_text() -> None:
         assert not torch.allclose(through(tower, other, SLOTS).slots[0], was.slots[0])
 
 
+@pytest.mark.parametrize("k", [0, STEPS - 1], ids=["a block", "the last block"])
+def test_slots_of_a_causal_text_may_go_through_a_block_alone(k: int) -> None:
+    tower, rows = text_tower(), slots(2)
+    found = tower.step(k, rows, SLOTS, keep="slots")
+    for b in range(2):
+        everything = np.ones((SLOTS, SLOTS), dtype=bool)
+        expected = block_reference(tower.blocks[k], np.zeros((0, WIDTH)), double(rows[b]), everything)
+        np.testing.assert_allclose(found[b].numpy(), expected, atol=1e-5)
+
+
 def test_the_level_of_a_text_is_that_of_its_tokens_up_to_the_end() -> None:
     tower = text_tower()
     tokens = torch.randn(2, TOKENS, WIDTH)
