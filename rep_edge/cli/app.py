@@ -88,9 +88,9 @@ def rep_edge(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
-    """Classify sounds and ground motion on a device, also while some of its sensors are silent.
+    """Classify sounds and ground motion, pictures and texts on a device, also while some of them are missing.
 
-    On a desk: train a model, adapt it to missing sensors, evaluate it, export a bundle. On the device: classify
+    On a desk: train a model, adapt it to missing modalities, evaluate it, export a bundle. On the device: classify
     files or stream from sensors with that bundle. Results go to standard output, all else to standard error.
     """
 

@@ -94,7 +94,7 @@ def _bundle(state: BundleState) -> list[str]:
         return [f"bundle {state.path}: not usable"]
     lines = [
         f"bundle {state.path}: verified",
-        f"  live sensors: {', '.join(state.patterns)}",
+        f"  patterns: {', '.join(state.patterns)}",
         f"  precisions: {', '.join(state.precisions)}",
         f"  engines in it: {', '.join(state.engines) or 'none'}",
     ]

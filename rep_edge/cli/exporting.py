@@ -35,7 +35,7 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="Folder that adapt (or train) wrote.")],
     out: Annotated[Path, typer.Option("--out", help="Bundle to write: a new folder.")],
 ) -> None:
-    """Write the bundle of a model: one graph for every set of live sensors, proved equal to the model."""
+    """Write the bundle of a model: one graph for every set of live modalities, proved equal to the model."""
     from rep_edge.checkpoint import load_pretrained
     from rep_edge.export.exporting import export_bundle
     from rep_edge.files import require_new
