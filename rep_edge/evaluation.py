@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from rep_edge.data.batches import WindowBatches
-from rep_edge.data.missing import draw_patterns
+from rep_edge.data.missing import draw_patterns, share_out
 from rep_edge.model import RepModel
 from rep_edge.seeds import derive_seed
 from rep_edge.signals import Pattern, WindowSpec
@@ -23,6 +23,8 @@ RESAMPLES = 400
 """Draws of recordings behind an interval; half as many where a metric has to be computed anew for each."""
 DRAWS = 10
 """Missing tables behind a row."""
+TURNS = 20
+"""Missing tables behind an epoch's score."""
 BATCH = 256
 COMBINED = ("both missing", "any missing")
 """Names of the setting in which each modality goes missing, one at a time, in an equal share of the windows."""
@@ -91,6 +93,27 @@ def pattern_answers(model: RepModel, windows: WindowBatches) -> dict[Pattern, An
 def headline(model: RepModel, windows: WindowBatches, pattern: Pattern) -> float:
     """The score by which the model is judged, with the pattern's modalities alone."""
     return model.task.scores(answers(model, windows, pattern), windows.targets.numpy())[model.metric]
+
+
+def mixed_headline(model: RepModel, windows: WindowBatches, incomplete: Sequence[Pattern], rate: float) -> float:
+    """The same while `rate` of the windows have one of the incomplete patterns, as the test tables mix them.
+
+    Patterns are judged together: an AUROC also says how windows of different patterns rank. The mean over tables in
+    which each window takes its turn at every pattern, so that a mean over windows, such as accuracy, comes out as if
+    all had been tried.
+    """
+    by_pattern = {pattern: answers(model, windows, pattern) for pattern in (model.spec.complete, *incomplete)}
+    targets = windows.targets.numpy()
+    tables = turns(model.spec, len(targets), incomplete, rate)
+    return float(np.mean([model.task.scores(compose(by_pattern, table), targets)[model.metric] for table in tables]))
+
+
+def turns(spec: WindowSpec, n: int, incomplete: Sequence[Pattern], rate: float) -> Tables:
+    """TURNS missing tables of n windows; each moves all windows on by one part in TURNS of the whole."""
+    ranks = {pattern: rank for rank, pattern in enumerate((spec.complete, *incomplete))}
+    shares = sorted(share_out(spec, n, incomplete, rate, 0), key=ranks.__getitem__)
+    place = np.random.default_rng(0).permutation(n)
+    return [[shares[k] for k in (place + turn * n // TURNS) % n] for turn in range(TURNS)]
 
 
 def settings(spec: WindowSpec) -> dict[str, tuple[str, ...]]:

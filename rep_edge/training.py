@@ -17,7 +17,7 @@ from rep_edge.data.missing import share_out
 from rep_edge.data.splits import Splits, Subset
 from rep_edge.encoders.choice import self_contained
 from rep_edge.errors import InputError
-from rep_edge.evaluation import headline
+from rep_edge.evaluation import headline, mixed_headline
 from rep_edge.fitting import Stage, fit
 from rep_edge.model import RepModel, starting_model
 from rep_edge.objective import Objective
@@ -55,7 +55,7 @@ def train_backbone(config: Config, splits: Splits, out: Path, *, pattern: Patter
 def adapt(backbone: RepModel, config: Config, splits: Splits, out: Path) -> RepModel:
     """Stage 2: memory and head on frozen towers, with modalities dropped at `adapt.missing_rate`. Otherwise as stage 1.
 
-    The score of an epoch is the mean headline over the training's own mix of patterns. Raises InputError where the
+    The score of an epoch is the headline over the training's own mix of patterns. Raises InputError where the
     backbone does not fit the configuration or the data.
     """
     config = self_contained(config)
@@ -80,8 +80,7 @@ def adapt(backbone: RepModel, config: Config, splits: Splits, out: Path) -> RepM
         return share_out(spec, windows, missing, rate, derive_seed(config.seed, "patterns", epoch))
 
     def score(model: RepModel, windows: WindowBatches) -> float:
-        complete, *incomplete = (headline(model, windows, pattern) for pattern in (spec.complete, *missing))
-        return (1 - rate) * complete + rate * sum(incomplete) / len(incomplete) if incomplete else complete
+        return mixed_headline(model, windows, missing, rate)
 
     teacher = copy.deepcopy(backbone).eval() if config.adapt.distillation else None
     return fit(Stage(Objective(model, config.adapt, teacher), config.adapt, draw, score, origin), splits, out)

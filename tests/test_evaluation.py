@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rich.console import Console
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from torch import Tensor, nn
 
 from rep_edge.data.batches import WindowBatches
@@ -21,13 +21,17 @@ from rep_edge.data.missing import draw_patterns
 from rep_edge.data.windows import Window
 from rep_edge.evaluation import (
     RATES,
+    TURNS,
     Row,
     compose,
     evaluate,
+    headline,
+    mixed_headline,
     pattern_answers,
     recording_interval,
     score,
     settings,
+    turns,
 )
 from rep_edge.model import ModelOutput, RepModel
 from rep_edge.plots import draw_curves
@@ -137,6 +141,48 @@ def test_a_table_takes_each_window_from_the_pattern_it_was_given(n: int, rate: f
     complete, without_b, without_a = ((found == k).sum() for k in range(3))
     assert complete == n - round(rate * n)
     assert abs(without_a - without_b) <= 1 if both else without_b == 0
+
+
+@pytest.mark.parametrize("names", ["ab", "abc"])
+def test_every_window_takes_its_turn_at_every_pattern(names: str) -> None:
+    spec, n = spec_of(names), 60
+    incomplete = [pattern for pattern in spec.patterns() if pattern != spec.complete]
+    tables = turns(spec, n, incomplete, 0.6)
+    assert len(tables) == TURNS
+    for table in tables:
+        assert [table.count(pattern) for pattern in incomplete] == [round(0.6 * n / len(incomplete))] * len(incomplete)
+    for window in zip(*tables, strict=True):
+        for pattern in incomplete:
+            assert window.count(pattern) == pytest.approx(0.6 * TURNS / len(incomplete), abs=1)
+
+
+def test_the_mixed_accuracy_is_as_if_every_window_had_every_pattern() -> None:
+    windows, spec = WindowBatches(Toy("ab")), spec_of("ab")
+    incomplete = [frozenset("a"), frozenset("b")]
+    model = guess(spec)
+    complete, *others = (headline(model, windows, pattern) for pattern in (spec.complete, *incomplete))
+    assert mixed_headline(model, windows, incomplete, 0.7) == pytest.approx(0.3 * complete + 0.35 * sum(others))
+    assert mixed_headline(model, windows, incomplete, 0.0) == pytest.approx(complete)
+    assert mixed_headline(model, windows, [], 0.7) == pytest.approx(complete)
+
+
+def test_the_mixed_auroc_hears_how_patterns_rank_against_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each pattern orders its own windows without a mistake, and one of them is always surer than the other."""
+    windows, spec = WindowBatches(Toy("ab", n=60, classes=2)), spec_of("ab")
+    model = guess(spec)
+    monkeypatch.setattr(model, "metric", "auroc")
+    sure = windows.targets.numpy() * 0.2 + 0.1
+
+    def said(model: RepModel, windows: WindowBatches, pattern: Pattern) -> NDArray[np.float64]:
+        second = sure + 0.5 * (pattern != spec.complete)
+        return np.stack([1 - second, second], axis=1)
+
+    monkeypatch.setattr("rep_edge.evaluation.answers", said)
+    assert headline(model, windows, spec.complete) == headline(model, windows, frozenset("a")) == 1.0
+    found = mixed_headline(model, windows, [frozenset("a")], 0.5)
+    expected = roc_auc_score(np.tile(windows.targets, 2), np.concatenate([sure, sure + 0.5]))
+    assert found == pytest.approx(expected, abs=0.03)
+    assert found < 0.8
 
 
 @pytest.mark.parametrize("names", ["a", "ab", "abc"])
