@@ -94,8 +94,8 @@ def _parts(metrics: list[str]) -> list[list[str]]:
 
 def _by_pattern(rows: Sequence[Row], metrics: Sequence[str], methods: Sequence[str], patterns: Sequence[str]) -> Table:
     table = Table(title="by live modalities, in %", title_justify="left")
-    table.add_column("live")
-    table.add_column("method")
+    table.add_column("live", no_wrap=True)
+    table.add_column("method", no_wrap=True)
     for metric in metrics:
         table.add_column(NAMES.get(metric, metric), justify="right")
     for pattern in patterns:
@@ -116,5 +116,6 @@ def _spread(rows: Sequence[Row]) -> str:
         return "± is the standard deviation over the seeds of training."
     half = max(((row.high - row.low) / 2 for row in rows), default=0.0)
     return (
-        f"With other recordings of the same kind a figure may differ by up to {100 * half:.1f} points (95 % interval)."
+        "With other recordings or examples of the same kind a figure may differ "
+        f"by up to {100 * half:.1f} points (95 % interval)."
     )
