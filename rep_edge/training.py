@@ -59,7 +59,7 @@ def adapt(backbone: RepModel, config: Config, splits: Splits, out: Path) -> RepM
     backbone does not fit the configuration or the data.
     """
     config = self_contained(config)
-    _check_backbone(backbone, config, splits.train.labels)
+    check_backbone(backbone, config, splits.train.labels)
     origin = {"backbone": _digest(backbone)}
     torch.manual_seed(derive_seed(config.seed, "adapter"))
     model = copy.deepcopy(backbone)
@@ -111,8 +111,9 @@ def saved_table(config: Config, n: int, dataset: str) -> list[Pattern] | None:
     return missing_table(folder, dataset, "train", config.signals, n, names, rate, config.seed)
 
 
-def _check_backbone(backbone: RepModel, config: Config, labels: Sequence[str]) -> None:
+def check_backbone(backbone: RepModel, config: Config, labels: Sequence[str]) -> None:
     """Raises InputError where a backbone was made for something else."""
+    config = self_contained(config)
     if backbone.stage != "backbone":
         raise InputError("backbone: is adapted already; give the folder that rep-edge train wrote")
     for section in ("signals", "frontend", "encoder", "task"):

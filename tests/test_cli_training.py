@@ -156,6 +156,18 @@ def test_models_that_differ_in_labels_are_not_compared(
     assert not out.exists()
 
 
+def test_a_backbone_of_another_configuration_is_refused_before_anything_is_said_of_its_parameters(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change = msgspec.structs.replace
+    config = write(tmp_path / "hop.yaml", change(TINY, signals=change(TINY.signals, hop_s=0.5)))
+    capsys.readouterr()
+    assert run("adapt", trained.backbone, "--config", config, "--out", tmp_path / "out") == 1
+    told = capsys.readouterr().err
+    assert "another `signals` section" in told
+    assert "parameters" not in told
+
+
 def test_mistakes_are_one_line_and_leave_nothing(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

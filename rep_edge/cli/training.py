@@ -57,12 +57,12 @@ def adapt(
     from rep_edge.config import read_config
     from rep_edge.parameters import parameter_line
     from rep_edge.training import adapt as run
+    from rep_edge.training import check_backbone
 
     experiment = read_config(config)
     model = load_pretrained(backbone)
-    if model.stage != "backbone":
-        raise InputError(f"{backbone}: is adapted already; give the folder that rep-edge train wrote")
     splits = _open(experiment, model.tokenizers)
+    check_backbone(model, experiment, splits.train.labels)
     print(parameter_line(model, experiment), file=sys.stderr)
     run(model, experiment, splits, out)
     _tell(out, "adapted model")
